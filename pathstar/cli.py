@@ -1,0 +1,77 @@
+"""`pathstar <command>`: finds the command's module and turns what a user did wrong into one line.
+
+Each command is a module with `main(argv) -> exit status`; `python -m pathstar.<command>` does the same. Exit status: 0 done, 1 something
+failed, 2 bad input, 75 stopped by a signal after a checkpoint (the same command resumes).
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from pathstar.errors import UserError, choose
+
+COMMANDS = {
+    "train": "one run",
+    "sweep": "all cells of a config's grid",
+    "report": "tables and figures of a folder of runs",
+    "eval": "a finished run's model on the test split or on a file",
+    "sample": "show, draw or export examples",
+    "bench": "speed against what this machine can do",
+}
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
+  """Adds `--config` (and a required `--NAME` for each of `folders`), and reads `--config.FIELD=VALUE` overrides.
+
+  Returns (arguments, ConfigDict, the config file's module, its file argument). Raises UserError.
+  """
+  from pathstar import config
+
+  parser.add_argument("--config", required=True, metavar="FILE[:ARGS]", help="config file and its arguments; "
+                      "--config.FIELD=VALUE (or a number of them) overrides a field")
+  for name, text in folders.items():
+    parser.add_argument(f"--{name}", required=True, help=text)
+  overrides = [word for word in argv if word.startswith("--config.")]
+  args = parser.parse_args([word for word in argv if not word.startswith("--config.")])
+  values = {}
+  for word in overrides:
+    name, equals, value = word.removeprefix("--config.").partition("=")
+    if not equals:
+      raise UserError(f"{word}: must be written --config.{name}=VALUE")
+    values[name] = value
+  return args, *config.load(args.config, values)
+
+
+def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+  """Runs a command; a user's error becomes one line and status 2."""
+  logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+  try:
+    return main(argv)
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  except Exception as error:
+    if type(error).__name__ == "Stopped":
+      print(error, file=sys.stderr)
+      return 75
+    raise
+
+
+def main() -> int:
+  """Entry point of the console script."""
+  argv = sys.argv[1:]
+  if not argv or argv[0] in ("-h", "--help"):
+    print("usage: pathstar COMMAND [--help]\n\n" + "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))
+    return 0 if argv else 2
+  try:
+    choose("command", argv[0], COMMANDS)
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  return run(importlib.import_module(f"pathstar.{argv[0]}").main, argv[1:])
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,53 @@
+"""Pictures of one path-star example: text for a terminal, a figure for TensorBoard."""
+
+import numpy as np
+
+
+def text(task, example: dict) -> str:
+  """The arms, one a line, the goal's marked."""
+  arms, target = example["arms"], example["target"]
+  width = len(str(task.num_nodes - 1))
+  lines = []
+  for arm in arms:
+    nodes = " -> ".join(f"{node:>{width}}" for node in arm)
+    lines.append(nodes + ("   <- goal" if np.array_equal(arm, target) else ""))
+  return "\n".join(lines)
+
+
+def figure(task, example: dict, answer=None):
+  """The graph with the true path in grey and the model's answer (tokens of the path, from the start) drawn over it.
+
+  An answer token that is not a node, or a move along no edge, is drawn dashed and red.
+  """
+  from matplotlib.figure import Figure  # slow to import, and only figures need it
+
+  arms, target = example["arms"], example["target"]
+  place = {int(arms[0, 0]): (0.0, 0.0)}
+  for a, arm in enumerate(arms):
+    angle = np.pi / 2 + 2 * np.pi * a / len(arms)
+    place |= {int(node): (k * np.cos(angle), k * np.sin(angle)) for k, node in enumerate(arm) if k}
+  edges = {(int(u), int(v)) for arm in arms for u, v in zip(arm, arm[1:])}
+  figure = Figure(figsize=(5, 5), layout="constrained")
+  axes = figure.add_subplot()
+  for u, v in edges:
+    axes.annotate("", place[v], place[u], arrowprops=dict(arrowstyle="-|>", color="0.75", shrinkA=11, shrinkB=11, lw=1.5))
+  for u, v in zip(target, target[1:]):
+    axes.plot(*zip(place[int(u)], place[int(v)]), color="0.85", lw=12, solid_capstyle="round", zorder=0)
+  for node, (x, y) in place.items():
+    end = node in (int(target[0]), int(target[-1]))
+    axes.scatter(x, y, s=420, facecolor="0.15" if end else "white", edgecolor="0.15", zorder=2)
+    axes.text(x, y, str(node), color="white" if end else "0.15", ha="center", va="center", zorder=3)
+  title = f"{task}: from {target[0]} to {target[-1]}"
+  if answer is not None:
+    nodes = [int(t) for t in answer]
+    for u, v in zip(nodes, nodes[1:]):
+      if u in place and v in place:
+        legal = (u, v) in edges
+        axes.annotate("", place[v], place[u], zorder=4, arrowprops=dict(
+            arrowstyle="-|>", color="C0" if legal else "C3", ls="-" if legal else "--", lw=2.5, shrinkA=11, shrinkB=11))
+    title += f"\nmodel: {' '.join(map(str, nodes))} ({'right' if nodes == [int(t) for t in target] else 'wrong'})"
+  axes.set_title(title)
+  axes.set_aspect("equal")
+  axes.margins(0.15)
+  axes.axis("off")
+  return figure

@@ -1,0 +1,30 @@
+"""The indecipherable token: is the first move away from the start more than a random legal one? Claim 3 of the talk."""
+
+import jax
+import jax.numpy as jnp
+
+from pathstar.objectives import base
+from pathstar.tasks.path_star import PathStar
+
+
+def applies(config) -> bool:
+  return isinstance(config.task, PathStar)
+
+
+def run(config, params, batch, logits_BxLxV) -> dict:
+  """Per example (B,), at path position 1.
+
+  `branch_accuracy`: the argmax is the right first move. `legal_mass`: probability on the `degree` legal first moves.
+  `branch_entropy`: entropy over them, renormalised, in nats; log(degree) is a uniformly random legal move.
+  """
+  logits_BxV = base.path_order(logits_BxLxV, config.order)[:, 1]
+  target_B = base.path_order(batch["target"], config.order)[:, 1]
+  legal_BxDxV = jax.nn.one_hot(batch["arms"][:, :, 1], logits_BxV.shape[-1])
+  legal_logits_BxD = jnp.einsum("bdv,bv->bd", legal_BxDxV, logits_BxV)
+  log_p_BxD = jax.nn.log_softmax(legal_logits_BxD, axis=-1)
+  total_B = jax.nn.logsumexp(logits_BxV, axis=-1)
+  return {
+      "branch_accuracy": logits_BxV.argmax(-1) == target_B,
+      "legal_mass": jnp.exp(jax.nn.logsumexp(legal_logits_BxD, axis=-1) - total_B),
+      "branch_entropy": -jnp.sum(jnp.exp(log_p_BxD) * log_p_BxD, axis=-1),
+  }

@@ -1,0 +1,38 @@
+"""Architectures: one trunk (lm.py), into which mixers plug.
+
+A mixer is a Linen module with a field `trunk` and its own config fields (with defaults), and
+    check()                        raises UserError if the fields do not fit the trunk
+    __call__(x_BxTxD, last, max_length) -> (y_BxlastxD, cache)    whole sequence; outputs at its last positions
+    step(x_BxD, cache, index)      -> (y_BxD, cache)              one token
+Add one = one file + one line here.
+"""
+
+import dataclasses
+
+from pathstar.errors import choose
+from pathstar.models.attention import Attention
+from pathstar.models.lm import LM, ModelFields
+
+MIXERS = {
+    "attention": Attention,
+}
+
+# Sizes by name, for configs: `config.model.update(PRESETS["mini"])`.
+PRESETS = {
+    "tiny": dict(num_layers=2, width=64, num_heads=4, init="fan_in", tied_head=False),
+    "authors": dict(num_layers=6, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
+    "mini": dict(num_layers=12, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
+}
+
+
+def mixer_fields(name: str) -> list[dataclasses.Field]:
+  """The config fields that mixer `name` declares."""
+  return [f for f in dataclasses.fields(MIXERS[name]) if f.name not in ("trunk", "parent", "name")]
+
+
+def build(fields: ModelFields, mixer_values: dict, task) -> LM:
+  """The model of a config for a task. Raises UserError on fields that do not fit each other."""
+  choose("model.mixer", fields.mixer, MIXERS)
+  mixer = MIXERS[fields.mixer](fields.trunk(), **mixer_values, parent=None)
+  mixer.check()
+  return LM(fields, mixer, task.vocab_size, task.prefix_length + task.target_length)

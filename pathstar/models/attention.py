@@ -1,0 +1,83 @@
+"""Causal multi-head self-attention (Vaswani et al. 2017), with rotary positions (Su et al. 2021, arXiv 2104.09864) if asked."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pathstar.errors import require
+from pathstar.models.layers import Linear, Norm, Trunk
+
+
+def rotate(x_BxTxHxK, position_T, base: float):
+  """Rotary embedding (arXiv 2104.09864, equation 34): rotates the pairs (i, i + K/2) by position * base^(-2i/K)."""
+  half = x_BxTxHxK.shape[-1] // 2
+  angle_TxI = position_T[:, None] * jnp.power(base, -jnp.arange(half) / half)[None, :]
+  cos, sin = jnp.cos(angle_TxI)[None, :, None, :], jnp.sin(angle_TxI)[None, :, None, :]
+  a, b = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x_BxTxHxK.dtype)
+
+
+class Attention(nn.Module):
+  """Mixer `attention`; its fields with defaults are config fields under `model.`. Cache: keys and values so far."""
+
+  trunk: Trunk
+  num_heads: int = 4  # attention heads; divides width
+  rope_base: float = 10000.0  # base of the rotary angles; about the context length finds lookups soonest
+  qk_norm: bool = False  # RMS-normalise queries and keys
+
+  def check(self) -> None:
+    """Raises UserError if the fields do not fit the trunk."""
+    width = self.trunk.width
+    require(self.num_heads >= 1 and width % self.num_heads == 0, "model.num_heads", self.num_heads,
+            f"a divisor of model.width = {width}")
+    if self.trunk.positions in ("rope", "both"):
+      require(width // self.num_heads % 2 == 0, "model.num_heads", self.num_heads,
+              f"such that rotary heads have an even width (model.width = {width})")
+      require(self.rope_base > 1, "model.rope_base", self.rope_base, "a number > 1")
+
+  def setup(self):
+    width = self.trunk.width
+    self.query, self.key, self.value = (Linear(width, ("embed", "heads"), self.trunk) for _ in range(3))
+    self.out = Linear(width, ("heads", "embed"), self.trunk, residual=True)
+    if self.qk_norm:
+      self.query_norm, self.key_norm = Norm("rmsnorm"), Norm("rmsnorm")
+
+  def _project(self, linear: Linear, norm: str, x_BxTxD, first):
+    """Heads (B, T, H, K) of the tokens at positions first, first + 1, ..."""
+    y = linear(x_BxTxD).reshape(*x_BxTxD.shape[:2], self.num_heads, -1)
+    if self.qk_norm:
+      y = getattr(self, norm)(y)
+    if self.trunk.positions in ("rope", "both"):
+      y = rotate(y, first + jnp.arange(y.shape[1]), self.rope_base)
+    return y
+
+  def _attend(self, q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT):
+    scale = q_BxLxHxK.shape[-1] ** -0.5
+    score_BxHxLxT = jnp.einsum("blhk,bthk->bhlt", q_BxLxHxK * scale, k_BxTxHxK).astype(jnp.float32)
+    score_BxHxLxT = jnp.where(mask_LxT[None, None], score_BxHxLxT, -1e30)
+    weight_BxHxLxT = jax.nn.softmax(score_BxHxLxT, axis=-1).astype(v_BxTxHxK.dtype)
+    y_BxLxHxK = jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v_BxTxHxK)
+    return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
+
+  def __call__(self, x_BxTxD, last: int, max_length: int):
+    """Full sequence -> (outputs at the last `last` positions (B, last, D), cache for `max_length` positions)."""
+    time = x_BxTxD.shape[1]
+    q = self._project(self.query, "query_norm", x_BxTxD[:, time - last:], time - last)
+    k = self._project(self.key, "key_norm", x_BxTxD, 0)
+    v = self.value(x_BxTxD).reshape(k.shape)
+    mask = jnp.arange(time)[None, :] <= jnp.arange(time - last, time)[:, None]
+    room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
+    return self._attend(q, k, v, mask), {"k": jnp.pad(k, room), "v": jnp.pad(v, room)}
+
+  def step(self, x_BxD, cache, index):
+    """The token at position `index` -> (its output (B, D), cache)."""
+    x_Bx1xD = x_BxD[:, None]
+    q = self._project(self.query, "query_norm", x_Bx1xD, index)
+    k = self._project(self.key, "key_norm", x_Bx1xD, index)
+    v = self.value(x_Bx1xD).reshape(k.shape)
+    cache = {
+        "k": jax.lax.dynamic_update_slice_in_dim(cache["k"], k, index, axis=1),
+        "v": jax.lax.dynamic_update_slice_in_dim(cache["v"], v, index, axis=1),
+    }
+    mask = jnp.arange(cache["k"].shape[1])[None, :] <= index
+    return self._attend(q, cache["k"], cache["v"], mask)[:, 0], cache

@@ -1,0 +1,186 @@
+"""The trunk: a pre-norm residual decoder into which any mixer plugs.
+
+    x = embedding(tokens) [+ learned positions]
+    x = x + mixer(norm(x));  x = x + mlp(norm(x))      per block; the whole stack `num_loops` times with the same weights
+    logits = head(norm(x))
+
+Only the target is paid for: the last block's outputs, the head and the loss are computed at the `last` positions that
+predict it. Therefore the last block stands apart from the others, which are scanned over stacked parameters, on every
+platform, so that checkpoints move between platforms. Weights shared over depth: Dehghani et al. 2018, "Universal transformers",
+arXiv 1807.03819.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pathstar.errors import choose, require
+from pathstar.models.layers import MLP, Norm, Trunk, kernel_init
+
+ONE_HOT_VOCAB = 512  # up to here embedding by a one-hot product beats a gather, whose gradient is a serial scatter on CPU
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFields:
+  """Config fields under `model.` of every architecture; the mixers add their own."""
+
+  mixer: str = "attention"  # attention
+  num_layers: int = 2  # blocks with weights of their own
+  num_loops: int = 1  # times that the whole stack is applied
+  width: int = 64  # residual stream
+  mlp_ratio: int = 4  # width of the MLP over width; 0: no MLP
+  positions: str = "learned"  # learned | rope | both | none
+  norm: str = "layernorm"  # layernorm | rmsnorm
+  init: str = "fan_in"  # fan_in | gpt2
+  tied_head: bool = False  # logits by the embedding's transpose
+  dtype: str = "float32"  # compute type: float32 | bfloat16; parameters stay float32
+  remat: bool = False  # recompute each block in the backward pass
+  scan_layers: bool | None = None  # one loop over layers (compiles fast) or unrolled (runs faster on CPU); None: by platform
+
+  def __post_init__(self):
+    for name in ("num_layers", "num_loops", "width"):
+      require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "an integer >= 1")
+    require(self.mlp_ratio >= 0, "model.mlp_ratio", self.mlp_ratio, "an integer >= 0")
+    choose("model.positions", self.positions, ("learned", "rope", "both", "none"))
+    choose("model.norm", self.norm, ("layernorm", "rmsnorm"))
+    choose("model.init", self.init, ("fan_in", "gpt2"))
+    choose("model.dtype", self.dtype, ("float32", "bfloat16"))
+
+  def trunk(self) -> Trunk:
+    names = [field.name for field in dataclasses.fields(Trunk) if field.name != "depth"]
+    return Trunk(depth=self.num_layers * self.num_loops, **{name: getattr(self, name) for name in names})
+
+
+class Block(nn.Module):
+  """norm, mixer, norm, MLP around a residual stream."""
+
+  trunk: Trunk
+  mixer: nn.Module
+
+  def setup(self):
+    self.mixer_norm = Norm(self.trunk.norm)
+    if self.trunk.mlp_ratio:
+      self.mlp_norm = Norm(self.trunk.norm)
+      self.mlp = MLP(self.trunk)
+
+  def _residual(self, x, y):
+    x = x + y
+    return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
+
+  def __call__(self, x_BxTxD, last: int, max_length: int):
+    y_BxLxD, cache = self.mixer(self.mixer_norm(x_BxTxD), last, max_length)
+    return self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], y_BxLxD), cache
+
+  def step(self, x_BxD, cache, index):
+    y_BxD, cache = self.mixer.step(self.mixer_norm(x_BxD), cache, index)
+    return self._residual(x_BxD, y_BxD), cache
+
+
+@dataclasses.dataclass(frozen=True)
+class LM:
+  """A language model as pure functions of its parameters (a plain dict).
+
+  Attributes:
+    fields: the config fields.
+    mixer: the mixer module, shared by all blocks; the parameters are not.
+    vocab_size: number of tokens.
+    max_length: longest sequence, for learned positions.
+  """
+
+  fields: ModelFields
+  mixer: nn.Module
+  vocab_size: int
+  max_length: int
+
+  def init(self, key: jax.Array) -> dict[str, Any]:
+    """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
+    f, block = self.fields, self._block
+    embed_key, position_key, head_key, last_key, body_key = jax.random.split(key, 5)
+    std = 0.02 if f.init == "gpt2" else 0.5
+    boxed = lambda key, init, shape, axes: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
+    x = jnp.zeros((1, 1, f.width))
+    init_block = lambda key: block.init(key, x, 1, 1)["params"]
+    params = {
+        "embedding": boxed(embed_key, nn.initializers.normal(std), (self.vocab_size, f.width), ("vocab", "embed")),
+        "last": init_block(last_key),
+        "norm": Norm(f.norm).init(key, x)["params"],
+    }
+    if f.num_layers > 1:
+      params["body"] = jax.vmap(init_block)(jax.random.split(body_key, f.num_layers - 1))
+    if f.positions in ("learned", "both"):
+      shape = (self.max_length, f.width)
+      params["positions"] = boxed(position_key, nn.initializers.normal(std), shape, (None, "embed"))
+    if not f.tied_head:
+      shape = (f.width, self.vocab_size)
+      params["head"] = boxed(head_key, kernel_init(f.trunk(), False), shape, ("embed", "vocab"))
+    return params
+
+  def apply(self, params, tokens_BxT, last: int):
+    """Logits (B, last, V), float32, and final hidden states (B, last, D) at the last `last` positions."""
+    hidden_BxLxD, _ = self._forward(params, tokens_BxT, last, tokens_BxT.shape[1])
+    return self._logits(params, hidden_BxLxD), hidden_BxLxD
+
+  def prefill(self, params, tokens_BxT, max_length: int):
+    """Logits (B, V) after the given tokens, and the cache for decoding up to `max_length` positions."""
+    hidden_Bx1xD, cache = self._forward(params, tokens_BxT, 1, max_length)
+    return self._logits(params, hidden_Bx1xD)[:, 0], cache
+
+  def step(self, params, token_B, cache, index):
+    """Logits (B, V) after the token at position `index`, and the cache with it."""
+    block = self._block
+    f = lambda x, layer: block.apply({"params": layer[0]}, x, layer[1], index, method="step")
+    x_BxD = self._embed(params, token_B[:, None], index)[:, 0]
+    new = []
+    for loop in cache:
+      loop = dict(loop)
+      if "body" in loop:
+        x_BxD, loop["body"] = jax.lax.scan(f, x_BxD, (params["body"], loop["body"]))
+      x_BxD, loop["last"] = f(x_BxD, (params["last"], loop["last"]))
+      new.append(loop)
+    return self._logits(params, x_BxD[:, None])[:, 0], new
+
+  @property
+  def _block(self) -> Block:
+    return Block(self.fields.trunk(), self.mixer)
+
+  @property
+  def _scan_layers(self) -> bool:
+    return jax.default_backend() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
+
+  def _forward(self, params, tokens_BxT, last: int, max_length: int):
+    """Hidden states (B, last, D) before the final norm, and one cache per loop."""
+    block, time = self._block, tokens_BxT.shape[1]
+    apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
+    if self.fields.remat:
+      apply = jax.checkpoint(apply, static_argnums=2)
+    x = self._embed(params, tokens_BxT, 0)
+    caches = []
+    for loop in range(self.fields.num_loops):
+      cache = {}
+      if "body" in params:
+        x, cache["body"] = jax.lax.scan(
+            lambda x, layer: apply(x, layer, time), x, params["body"], unroll=not self._scan_layers)
+      x, cache["last"] = apply(x, params["last"], last if loop == self.fields.num_loops - 1 else time)
+      caches.append(cache)
+    return x, caches
+
+  def _embed(self, params, tokens_BxT, first):
+    dtype = jnp.dtype(self.fields.dtype)
+    table = params["embedding"].astype(dtype)
+    if self.vocab_size <= ONE_HOT_VOCAB:
+      one_hot = jax.nn.one_hot(tokens_BxT.reshape(-1), self.vocab_size, dtype=dtype)
+      x = (one_hot @ table).reshape(*tokens_BxT.shape, -1)
+    else:
+      x = table[tokens_BxT]
+    if "positions" in params:
+      x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None].astype(dtype)
+    return x
+
+  def _logits(self, params, hidden_BxLxD):
+    x = Norm(self.fields.norm).apply({"params": params["norm"]}, hidden_BxLxD)
+    head = params["embedding"].T if self.fields.tied_head else params["head"]
+    logits = x.reshape(-1, x.shape[-1]) @ head.astype(x.dtype)
+    return logits.reshape(*x.shape[:-1], -1).astype(jnp.float32)

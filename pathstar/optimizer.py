@@ -1,0 +1,64 @@
+"""AdamW through optax. Learning rate and weight decay may be traced values: runs of a pack differ in them without recompiling."""
+
+import dataclasses
+
+import jax
+import optax
+
+from pathstar.errors import choose, require
+
+NO_DECAY = ("scale", "bias")  # last part of a parameter's path
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """Config fields under `optimizer.`."""
+
+  learning_rate: float = 1e-3  # peak rate
+  weight_decay: float = 0.0  # decoupled; not on norms
+  beta1: float = 0.9  # Adam
+  beta2: float = 0.999  # Adam
+  clip_norm: float | None = 1.0  # global gradient norm is clipped to this; None: not clipped
+  schedule: str = "constant"  # after warm-up: constant | cosine | linear (both end at 0 at train.num_steps)
+  warmup_steps: int = 0  # linear warm-up from 0
+
+  def __post_init__(self):
+    require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "a number > 0")
+    require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "a number >= 0")
+    for name in ("beta1", "beta2"):
+      require(0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "in [0, 1)")
+    require(self.clip_norm is None or self.clip_norm > 0, "optimizer.clip_norm", self.clip_norm, "a number > 0, or None")
+    choose("optimizer.schedule", self.schedule, ("constant", "cosine", "linear"))
+    require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "an integer >= 0")
+
+
+def schedule(fields: Optimizer, num_steps: int) -> optax.Schedule:
+  """Step (from 0) -> fraction of the peak rate."""
+  rest = max(1, num_steps - fields.warmup_steps)
+  after = {
+      "constant": optax.constant_schedule(1.0),
+      "cosine": optax.cosine_decay_schedule(1.0, rest),
+      "linear": optax.linear_schedule(1.0, 0.0, rest),
+  }[fields.schedule]
+  if not fields.warmup_steps:
+    return after
+  # Step 0 already moves: the ramp is 1/w, 2/w, ..., 1.
+  warmup = optax.linear_schedule(1 / fields.warmup_steps, 1.0, fields.warmup_steps - 1 or 1)
+  return optax.join_schedules([warmup, after], [fields.warmup_steps])
+
+
+def decayed(params):
+  """Tree of booleans: which parameters weight decay applies to."""
+  name = lambda path: [part.key for part in path if isinstance(part, jax.tree_util.DictKey)][-1]
+  return jax.tree_util.tree_map_with_path(lambda path, _: name(path) not in NO_DECAY, params)
+
+
+def build(fields: Optimizer, learning_rate, weight_decay) -> optax.GradientTransformation:
+  """The update rule at one rate, already scaled by the schedule; both rates may be traced scalars."""
+  clip = optax.identity() if fields.clip_norm is None else optax.clip_by_global_norm(fields.clip_norm)
+  return optax.chain(
+      clip,
+      optax.scale_by_adam(fields.beta1, fields.beta2),
+      optax.add_decayed_weights(weight_decay, mask=decayed),
+      optax.scale_by_learning_rate(learning_rate),
+  )

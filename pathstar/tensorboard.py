@@ -1,0 +1,95 @@
+"""TensorBoard files through the tensorboard wheel's own protos, without TensorFlow."""
+
+import io
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.util import tensor_util
+
+HPARAM_METRICS = ("eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy",
+                  "eval/test/cheat_accuracy", "eval/test/loss")
+
+
+class Events:
+  """One event file in `folder`. There is one writer per folder."""
+
+  def __init__(self, folder: pathlib.Path, start_step: int = 0):
+    self._writer = EventFileWriter(str(folder), max_queue_size=1000, flush_secs=30)
+    if start_step:  # tells readers to drop what an interrupted start wrote after its last checkpoint
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._add(event_pb2.Event(wall_time=time.time(), step=start_step + 1, session_log=start))
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    self._summary(step, [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+
+  def text(self, step: int, tag: str, markdown: str) -> None:
+    self._tensor(step, tag, [markdown.encode()], text_metadata.create_summary_metadata("", ""))
+
+  def image(self, step: int, tag: str, png: bytes, width: int, height: int) -> None:
+    content = [str(width).encode(), str(height).encode(), png]
+    self._tensor(step, tag, content, image_metadata.create_summary_metadata("", ""))
+
+  def layout(self, charts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Custom-scalars page: {category: {chart: [tag patterns]}}."""
+    categories = [
+        layout_pb2.Category(title=category, chart=[
+            layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
+            for title, tags in lines.items()])
+        for category, lines in charts.items()
+    ]
+    content = layout_pb2.Layout(category=categories).SerializeToString()
+    self._tensor(0, custom_scalar.CONFIG_SUMMARY_TAG, [content], custom_scalar.create_summary_metadata())
+
+  def hparams(self, values: Mapping[str, object], trial: str) -> None:
+    """The hyperparameters of the run in this folder."""
+    self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_pb(plain(values), trial_id=trial)))
+
+  def hparams_domains(self, domains: Mapping[str, Sequence[object]]) -> None:
+    """The experiment's hyperparameters with all their values; belongs in the folder above all runs, before the first starts."""
+    columns = [hparams.HParam(name, hparams.Discrete(_one_type(values))) for name, values in domains.items()]
+    measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in HPARAM_METRICS]
+    self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_config_pb(columns, measures)))
+
+  def flush(self) -> None:
+    self._writer.flush()
+
+  def close(self) -> None:
+    self._writer.close()
+
+  def _add(self, event) -> None:
+    self._writer.add_event(event)
+
+  def _summary(self, step: int, values) -> None:
+    self._add(event_pb2.Event(wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=values)))
+
+  def _tensor(self, step: int, tag: str, content: list[bytes], metadata) -> None:
+    tensor = tensor_util.make_tensor_proto(np.array(content, dtype=object))
+    self._summary(step, [summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
+
+
+def plain(values: Mapping[str, object]) -> dict[str, object]:
+  """Values as the HParams plugin takes them: numbers, booleans and text."""
+  return {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in values.items()}
+
+
+def _one_type(values: Sequence[object]) -> list:
+  """Distinct values of one type, as a discrete domain needs them."""
+  values = sorted(set(plain(dict(enumerate(values))).values()), key=str)
+  return values if len({type(v) for v in values}) == 1 else [str(v) for v in values]
+
+
+def png_of(figure) -> tuple[bytes, int, int]:
+  """A matplotlib figure as PNG bytes, width and height in pixels."""
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format="png", dpi=100)
+  width, height = (int(x) for x in figure.get_size_inches() * 100)
+  return buffer.getvalue(), width, height

@@ -1,0 +1,309 @@
+"""Training, top to bottom: one or several runs that differ in values alone (a pack) as one program.
+
+Every leaf of the state has a leading run axis R, the step is vmapped over it, and the mesh axis `run` shards it. A single run is
+a pack of one. `steps_per_call` optimiser steps are one dispatch; its numbers are fetched while the next one runs.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pathstar import cli, data, draw, evals, metrics, optimizer, partition, tensorboard, workdir
+from pathstar.checkpoint import Checkpoints
+from pathstar.config import Config, resolve
+from pathstar.objectives import base
+from pathstar.progress import Progress
+
+EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped by a signal after a checkpoint; the same command goes on from there
+
+
+class Stopped(Exception):
+  """SIGTERM or SIGINT came: a checkpoint is saved and the same command resumes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A pack's compiled functions. `state` and `values` have a leading run axis."""
+
+  init: Callable  # values -> state
+  block: Callable  # (state, values, batches (K, R, B, ...)) -> (state, metrics of the block (R,)); consumes its state
+  evaluate: Callable  # (params, test, train (R, ...), decode) -> metrics (R,)
+  predict: Callable  # (params, batch) -> tokens (R, B, L) in path order
+  abstract_state: Any
+  state_shardings: Any
+  batch_sharding: Any
+  mesh: Any
+
+
+def init_state(config: Config, values: dict) -> dict:
+  """One run's state at step 0, with flax's boxes. A pure function of the seed."""
+  model_key, objective_key = jax.random.split(jax.random.key(values["seed"]))
+  params = {"model": config.model.init(model_key), "objective": config.objective.init(objective_key)}
+  opt = optimizer.build(config.optimizer, 0.0, 0.0).init(params)
+  return {"params": params, "opt": opt, "step": jnp.int32(0), "diverged_at": jnp.int32(-1)}
+
+
+def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[dict, dict]:
+  """One optimiser step of one run. A run that is not finite freezes at its first bad step; others never notice."""
+  key = jax.random.fold_in(jax.random.key(values["seed"]), state["step"])
+  batch = base.reorder(batch, config.order)
+  loss_fn = lambda params: config.objective.loss(config.model, params, batch, key)
+  (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state["params"])
+  rate = values["learning_rate"] * optimizer.schedule(config.optimizer, config.train.num_steps)(state["step"])
+  update = optimizer.build(config.optimizer, rate, values["weight_decay"]).update
+  updates, opt = update(grads, state["opt"], state["params"])
+  grad_norm = optax.global_norm(grads)
+  finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+  healthy = finite & (state["diverged_at"] < 0)
+  moved = {"params": optax.apply_updates(state["params"], updates), "opt": opt}
+  kept = {name: state[name] for name in moved}
+  step = state["step"] + 1
+  state = jax.tree.map(lambda new, old: jnp.where(healthy, new, old), moved, kept) | {
+      "step": step,
+      "diverged_at": jnp.where(finite | (state["diverged_at"] >= 0), state["diverged_at"], step),
+  }
+  return state, {
+      "train/loss": loss,
+      "train/accuracy": aux.correct_BxL.mean(dtype=jnp.float32),
+      "train/grad_norm": grad_norm,
+      "train/learning_rate": rate,
+  }
+
+
+def compile_program(configs: Sequence[Config], mesh) -> Program:
+  """The functions of a pack on a mesh; each is compiled when first called."""
+  config, runs = configs[0], functools.partial(jax.vmap, spmd_axis_name="run")
+  init = runs(functools.partial(init_state, config))
+  boxed = jax.eval_shape(init, pack_values(configs))
+  shardings = partition.state_shardings(mesh, boxed)
+  over_runs = partition.sharding(mesh, "run")
+  batches = partition.sharding(mesh, None, "run", "batch")
+
+  def block(state, values, batch_KxRxB):
+    step = runs(functools.partial(train_step, config))
+    state, logged = jax.lax.scan(lambda state, batch: step(state, batch, values), state, batch_KxRxB)
+    return state, jax.tree.map(lambda x_KxR: x_KxR.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
+
+  def evaluate(params, test, train_R, decode: bool):
+    found = {"test": runs(lambda p: evals.evaluate(config, p, test, decode))(params),
+             "train": runs(lambda p, train: evals.evaluate(config, p, train, decode))(params, train_R)}
+    return {f"eval/{split}/{name}": value for split, values in found.items() for name, value in values.items()}
+
+  def predict(params, batch):
+    batch = base.reorder(batch, config.order)
+    tokens = runs(lambda p: config.objective.predict(config.model, p, batch, jax.random.key(0)))(params)
+    return jax.vmap(lambda x: base.path_order(x, config.order))(tokens)
+
+  return Program(
+      init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings),
+      block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs)),
+      evaluate=jax.jit(evaluate, static_argnums=3),
+      predict=jax.jit(predict),
+      abstract_state=nn.meta.unbox(boxed),
+      state_shardings=shardings,
+      batch_sharding=batches,
+      mesh=mesh,
+  )
+
+
+def pack_values(configs: Sequence[Config]) -> dict[str, np.ndarray]:
+  """What the runs of a pack differ in, as arrays (R,)."""
+  return {
+      "seed": np.array([c.seed for c in configs], np.int32),
+      "learning_rate": np.array([c.optimizer.learning_rate for c in configs], np.float32),
+      "weight_decay": np.array([c.optimizer.weight_decay for c in configs], np.float32),
+  }
+
+
+class Recorder:
+  """Hands each run its own numbers, one dispatch behind the device."""
+
+  def __init__(self, config: Config, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
+    self._config, self._progress = config, progress
+    self._writers = [metrics.Writer(folder, start_step) for folder in folders]
+    self._pending: tuple[int, dict] | None = None
+    self.diverged_at = np.full(len(folders), -1)
+    if start_step == 0:
+      for writer, folder in zip(self._writers, folders, strict=True):
+        writer.describe(config, folder.name)
+
+  def push(self, step: int, values: dict) -> None:
+    """Takes device values of `step`; writes those of the push before, which are there by now."""
+    self.drain()
+    self._pending = (step, values)
+
+  def drain(self) -> None:
+    if self._pending is None:
+      return
+    step, values = self._pending
+    values = jax.device_get(values)
+    self._pending = None
+    self.diverged_at = values.pop("diverged_at", self.diverged_at)
+    if values:
+      rates = self._progress.rates(step) if "train/loss" in values else {}
+      for run, writer in enumerate(self._writers):
+        if not 0 <= self.diverged_at[run] <= step:
+          writer.write(step, {name: value[run] for name, value in values.items()} | rates)
+    shown = {"loss": "train/loss", "exact_match": "eval/test/exact_match"}
+    self._progress.update(step, **{name: float(values[tag].mean()) for name, tag in shown.items() if tag in values})
+
+  def flush(self) -> None:
+    self.drain()
+    for writer in self._writers:
+      writer.flush()
+
+  def picture(self, run: int, step: int, figure) -> None:
+    self._writers[run].events.image(step, "example", *tensorboard.png_of(figure))
+
+  def close(self) -> None:
+    for writer in self._writers:
+      writer.close()
+
+
+def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path) -> list[dict]:
+  """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
+
+  Args:
+    configs: the runs; they differ in `config.VALUE_FIELDS` alone.
+    folders: a folder for each run.
+    checkpoint_folder: where the pack's checkpoints go.
+
+  Raises:
+    UserError: a folder is in use, belongs to something else, or holds a run with another config.
+    Stopped: a signal came; a checkpoint is saved.
+  """
+  config, steps_per_call = configs[0], configs[0].steps_per_call
+  num_steps = config.train.num_steps
+  with contextlib.ExitStack() as stack:
+    for run_config, folder in zip(configs, folders, strict=True):
+      stack.enter_context(workdir.lock(workdir.make(folder)))
+      workdir.claim(folder, run_config.fields)
+    mesh = partition.make_mesh(config.mesh, len(configs), config.train.batch_size)
+    stack.enter_context(jax.set_mesh(mesh))
+    program = compile_program(configs, mesh)
+    values = pack_values(configs)
+
+    checkpoints = stack.enter_context(contextlib.closing(Checkpoints(checkpoint_folder, config.train.keep_checkpoints)))
+    restored = checkpoints.restore(program.abstract_state, program.state_shardings)
+    start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
+    if start_step:
+      print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
+
+    test = data.eval_examples(config, "test")
+    train_R = jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, "train") for c in configs))
+    test, train_R = (jax.device_put(x, partition.sharding(mesh, axis)) for x, axis in ((test, None), (train_R, "run")))
+    batches = _device_batches(configs, program.batch_sharding, start_step)
+
+    progress = stack.enter_context(contextlib.closing(
+        Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
+    recorder = stack.enter_context(contextlib.closing(Recorder(config, folders, start_step, progress)))
+    stop = stack.enter_context(_stop_on_signals())
+    begin = time.monotonic()
+    if start_step == 0:
+      recorder.push(0, program.evaluate(state["params"], test, train_R, True))
+
+    for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
+      state, logged = program.block(state, values, next(batches))
+      found = dict(logged) if step % config.train.log_every == 0 else {"diverged_at": logged["diverged_at"]}
+      if (decode := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
+        found |= program.evaluate(state["params"], test, train_R, decode)
+      recorder.push(step, found)
+      all_diverged = bool((recorder.diverged_at >= 0).all())
+      if step % config.train.checkpoint_every == 0 or step == num_steps or stop.is_set() or all_diverged:
+        recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
+        checkpoints.save(step, state, {"train_seconds": extra["train_seconds"] + time.monotonic() - begin})
+      if all_diverged:
+        break
+      if stop.is_set():
+        checkpoints.wait()
+        raise Stopped(f"stopped by a signal at step {step} of {num_steps}; the same command resumes")
+
+    recorder.flush()
+    checkpoints.wait()
+    seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
+    diverged_at = jax.device_get(state["diverged_at"])
+    tokens_RxBxL = jax.device_get(program.predict(state["params"], jax.tree.map(lambda x: x[:1], test)))
+    example = jax.device_get(jax.tree.map(lambda x: x[0], test))
+    results = []
+    for run, folder in enumerate(folders):
+      recorder.picture(run, num_steps, draw.figure(config.task, example, tokens_RxBxL[run, 0]))
+      results.append(_result(configs[run], folder, int(diverged_at[run]), seconds))
+  for folder, result in zip(folders, results, strict=True):
+    workdir.write_json(folder / workdir.RESULT, result)
+  return results
+
+
+def _due(step: int, every: int | None, num_steps: int) -> bool:
+  return step == num_steps or (every is not None and step % every == 0)
+
+
+def _title(configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> str:
+  return folders[0].name if len(configs) == 1 else f"{folders[0].name} (+{len(configs) - 1})"
+
+
+def _device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iterator[dict]:
+  """The input of each dispatch as global arrays, of which this process made its own part."""
+  config = configs[0]
+  shape = (config.steps_per_call, len(configs), config.train.batch_size)
+  for batch in data.train_batches(tuple(configs), partition.local_part(sharding, shape), start_step):
+    yield {name: partition.put(sharding, array) for name, array in batch.items()}
+
+
+def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: float) -> dict:
+  """result.json: how the run ended and its last evaluation; a diverged run has no scores."""
+  parameters = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(jax.eval_shape(config.model.init, jax.random.key(0))))
+  ended = {"status": "done", "steps": config.train.num_steps, "train_seconds": round(seconds, 2), "parameters": parameters}
+  if diverged_at >= 0:
+    return ended | {"status": "diverged", "steps": diverged_at}
+  last = metrics.read(folder)[-1]
+  return ended | {name: value for name, value in last.items() if name.startswith("eval/")}
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[Any]:
+  """An event that SIGTERM or SIGINT sets; a second signal acts at once."""
+  event = threading.Event()
+  if threading.current_thread() is not threading.main_thread():
+    yield event
+    return
+
+  def handle(number, frame):
+    event.set()
+    signal.signal(number, before[number])
+
+  before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+  try:
+    yield event
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar train`."""
+  parser = argparse.ArgumentParser("pathstar train", description="Trains one run; the same command again resumes it.")
+  args, config, *_ = cli.parse(parser, argv, workdir="folder of the run")
+  folder = pathlib.Path(args.workdir)
+  [result] = train([resolve(config)], [folder], folder / "checkpoints")
+  print(f"{folder}: {result['status']} at step {result['steps']}"
+        + "".join(f"  {name} {result[tag]:.3f}" for name, tag in
+                  (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match")) if tag in result))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(cli.run(main, sys.argv[1:]))

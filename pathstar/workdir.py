@@ -1,0 +1,113 @@
+"""A run's folder: who holds it, what config it was started with, and files that are whole or absent."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+
+import jax
+
+from pathstar.config import FREE_FIELDS
+from pathstar.errors import UserError
+
+CONFIG, ENVIRONMENT, RESULT, METRICS = "config.json", "environment.json", "result.json", "metrics.jsonl"
+_LOCK = ".lock"
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "ml-collections", "tensorboard", "numpy")
+
+
+def make(path: str | os.PathLike) -> pathlib.Path:
+  """The folder, made if absent. Raises UserError if it can't be written to."""
+  folder = pathlib.Path(path)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f"workdir = {str(path)!r}: can't be made ({error.strerror})") from None
+  if not os.access(folder, os.W_OK):
+    raise UserError(f"workdir = {str(path)!r}: not writable")
+  return folder
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[None]:
+  """Holds the folder for the life of the process: the kernel frees it however the holder ends.
+
+  Raises:
+    UserError: another process holds it; the message says which.
+  """
+  with open(folder / _LOCK, "a+") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      raise UserError(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    yield
+
+
+def claim(folder: pathlib.Path, fields: dict) -> None:
+  """Records a new run's config and environment, or checks that the folder's run is this one.
+
+  Raises:
+    UserError: the folder belongs to something else, or to a run whose config differs in a field that matters.
+  """
+  file = folder / CONFIG
+  if not file.exists():
+    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+    if foreign:
+      raise UserError(f"workdir = {str(folder)!r}: not empty and not a run's folder (it holds {sorted(foreign)[0]!r})")
+    write_json(folder / ENVIRONMENT, environment())
+    write_json(file, dict(fields))
+    return
+  old = json.loads(file.read_text())
+  changed = [f"{name}: {old.get(name)!r} there, {fields.get(name)!r} now"
+             for name in sorted(old.keys() | fields.keys()) if name not in FREE_FIELDS and old.get(name) != fields.get(name)]
+  if changed:
+    raise UserError(f"workdir = {str(folder)!r}: holds a run with another config ({'; '.join(changed)}); choose another workdir")
+
+
+def write_json(file: pathlib.Path, value) -> None:
+  """Writes the file whole or not at all."""
+  write_text(file, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(file: pathlib.Path, text: str) -> None:
+  """Writes the file whole or not at all."""
+  temporary = file.with_name(f".{file.name}.{os.getpid()}")
+  with open(temporary, "w") as out:
+    out.write(text)
+    out.flush()
+    os.fsync(out.fileno())
+  os.replace(temporary, file)
+
+
+def environment() -> dict:
+  """What a result depends on besides its config: versions, devices and the commit of the code."""
+  return {
+      "python": platform.python_version(),
+      **{name: metadata.version(name) for name in _PACKAGES},
+      "platform": platform.platform(),
+      "devices": [f"{d.platform}:{d.device_kind}" for d in jax.devices()],
+      "processes": jax.process_count(),
+      "commit": commit(),
+      "command": " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+  }
+
+
+def commit() -> str:
+  """The git commit of this source tree, `+` if changed since, or "unknown" outside a checkout."""
+  git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+  try:
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "-uno", "--", "."], capture_output=True, text=True, check=True).stdout
+  except (OSError, subprocess.CalledProcessError):
+    return "unknown"
+  return head + ("+" if changed else "")

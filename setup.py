@@ -1,0 +1,40 @@
+"""Installs pathstar and its `pathstar` command."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+here = pathlib.Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "pathstar" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="pathstar",
+    version=version,
+    description="The pitfalls of next-token prediction on path-star graphs: a JAX/Flax replication suite",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pathstar", "pathstar.*"]),
+    install_requires=[
+        "jax>=0.10",
+        "flax>=0.12.8",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12.8",
+        "grain>=0.2.18",
+        "ml-collections>=1.1.0",
+        "tensorboard>=2.21.0",
+        "numpy>=2.0",
+        "matplotlib>=3.10",
+        "pillow>=11",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff"],
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "tpu-aot": ["libtpu==0.0.42.*"],
+    },
+    entry_points={"console_scripts": ["pathstar = pathstar.cli:main"]},
+)
