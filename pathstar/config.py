@@ -93,6 +93,20 @@ class Config:
   fields: Mapping[str, Any]  # every field by dotted name, as given
 
   @property
+  def architecture(self) -> str:
+    """The mixer's name, but `transformer` for attention."""
+    name = self.fields["model.mixer"]
+    return "transformer" if name == "attention" else name
+
+  @property
+  def method(self) -> str:
+    """Objective and order in a word: next_token, reversed (next_token in reversed order), teacherless, ..."""
+    name = self.fields["objective.name"]
+    if self.order == "forward":
+      return name
+    return "reversed" if name == "next_token" else f"{name}-reversed"
+
+  @property
   def steps_per_call(self) -> int:
     if self.train.steps_per_call is not None:
       return self.train.steps_per_call

@@ -31,7 +31,7 @@ class Progress:
     if self._bar is not None:
       self._bar.set_postfix({"ex/s": f"{rates['perf/examples_per_sec']:.0f}", **self._shown}, refresh=False)
       self._bar.update(step - self._bar.n)
-    elif time.monotonic() - self._printed > _PLAIN_EVERY_S or step >= self._total:
+    elif step > self._start and (time.monotonic() - self._printed > _PLAIN_EVERY_S or step >= self._total):
       self._printed = time.monotonic()
       left = (self._total - step) / max(1e-9, rates["perf/steps_per_sec"])
       tail = "".join(f"  {name} {value}" for name, value in self._shown.items())

@@ -41,8 +41,8 @@ class Program:
 
   init: Callable  # values -> state
   block: Callable  # (state, values, batches (K, R, B, ...)) -> (state, metrics of the block (R,)); consumes its state
-  evaluate: Callable  # (params, test, train (R, ...), decode) -> metrics (R,)
-  predict: Callable  # (params, batch) -> tokens (R, B, L) in path order
+  evaluate: Callable  # (params, examples (R, N, ...)) -> metrics (R,)
+  decode: Callable  # (params, examples (R, N, ...)) -> metrics (R,), tokens (R, N, L) in the order of the path
   abstract_state: Any
   state_shardings: Any
   batch_sharding: Any
@@ -98,21 +98,15 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
     state, logged = jax.lax.scan(lambda state, batch: step(state, batch, values), state, batch_KxRxB)
     return state, jax.tree.map(lambda x_KxR: x_KxR.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
 
-  def evaluate(params, test, train_R, decode: bool):
-    found = {"test": runs(lambda p: evals.evaluate(config, p, test, decode))(params),
-             "train": runs(lambda p, train: evals.evaluate(config, p, train, decode))(params, train_R)}
-    return {f"eval/{split}/{name}": value for split, values in found.items() for name, value in values.items()}
-
-  def predict(params, batch):
-    batch = base.reorder(batch, config.order)
-    tokens = runs(lambda p: config.objective.predict(config.model, p, batch, jax.random.key(0)))(params)
-    return jax.vmap(lambda x: base.path_order(x, config.order))(tokens)
-
+  evaluate = runs(functools.partial(evals.evaluate, config))
+  decode = runs(functools.partial(evals.decode, config))
   return Program(
-      init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings),
+      # Random numbers compile slowly on CPU and run once.
+      init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
+          {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None)),
       block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs)),
-      evaluate=jax.jit(evaluate, static_argnums=3),
-      predict=jax.jit(predict),
+      evaluate=jax.jit(evaluate),
+      decode=jax.jit(decode),
       abstract_state=nn.meta.unbox(boxed),
       state_shardings=shardings,
       batch_sharding=batches,
@@ -203,10 +197,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     if start_step:
       print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
 
-    test = data.eval_examples(config, "test")
-    train_R = jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, "train") for c in configs))
-    test, train_R = (jax.device_put(x, partition.sharding(mesh, axis)) for x, axis in ((test, None), (train_R, "run")))
-    batches = _device_batches(configs, program.batch_sharding, start_step)
+    examples = eval_inputs(configs, mesh)
+    batches = device_batches(configs, program.batch_sharding, start_step)
 
     progress = stack.enter_context(contextlib.closing(
         Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
@@ -214,13 +206,13 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     stop = stack.enter_context(_stop_on_signals())
     begin = time.monotonic()
     if start_step == 0:
-      recorder.push(0, program.evaluate(state["params"], test, train_R, True))
+      recorder.push(0, evaluate(program, state["params"], examples, decode=True))
 
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.block(state, values, next(batches))
       found = dict(logged) if step % config.train.log_every == 0 else {"diverged_at": logged["diverged_at"]}
       if (decode := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
-        found |= program.evaluate(state["params"], test, train_R, decode)
+        found |= evaluate(program, state["params"], examples, decode)
       recorder.push(step, found)
       all_diverged = bool((recorder.diverged_at >= 0).all())
       if step % config.train.checkpoint_every == 0 or step == num_steps or stop.is_set() or all_diverged:
@@ -236,15 +228,33 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     checkpoints.wait()
     seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
     diverged_at = jax.device_get(state["diverged_at"])
-    tokens_RxBxL = jax.device_get(program.predict(state["params"], jax.tree.map(lambda x: x[:1], test)))
-    example = jax.device_get(jax.tree.map(lambda x: x[0], test))
+    _, tokens_RxNxL = program.decode(state["params"], examples["test"])
+    example, answer_RxL = jax.device_get((jax.tree.map(lambda x: x[0, 0], examples["test"]), tokens_RxNxL[:, 0]))
     results = []
     for run, folder in enumerate(folders):
-      recorder.picture(run, num_steps, draw.figure(config.task, example, tokens_RxBxL[run, 0]))
+      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxL[run]))
       results.append(_result(configs[run], folder, int(diverged_at[run]), seconds))
   for folder, result in zip(folders, results, strict=True):
     workdir.write_json(folder / workdir.RESULT, result)
   return results
+
+
+def eval_inputs(configs: Sequence[Config], mesh) -> dict[str, dict]:
+  """The fixed examples of each split for each run (R, N, ...), on the devices."""
+  return {
+      split: jax.device_put(
+          jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)), partition.sharding(mesh, "run"))
+      for split in ("test", "train")
+  }
+
+
+def evaluate(program: Program, params, examples: dict[str, dict], decode: bool) -> dict[str, jax.Array]:
+  """All metrics of each run (R,) by tag, on both splits."""
+  found = {}
+  for split, batch in examples.items():
+    values = program.evaluate(params, batch) | (program.decode(params, batch)[0] if decode else {})
+    found |= {f"eval/{split}/{name}": value for name, value in values.items()}
+  return found
 
 
 def _due(step: int, every: int | None, num_steps: int) -> bool:
@@ -255,7 +265,7 @@ def _title(configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> str:
   return folders[0].name if len(configs) == 1 else f"{folders[0].name} (+{len(configs) - 1})"
 
 
-def _device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iterator[dict]:
+def device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iterator[dict]:
   """The input of each dispatch as global arrays, of which this process made its own part."""
   config = configs[0]
   shape = (config.steps_per_call, len(configs), config.train.batch_size)

@@ -94,7 +94,7 @@ def environment() -> dict:
   return {
       "python": platform.python_version(),
       **{name: metadata.version(name) for name in _PACKAGES},
-      "platform": platform.platform(),
+      "cpu": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
       "devices": [f"{d.platform}:{d.device_kind}" for d in jax.devices()],
       "processes": jax.process_count(),
       "commit": commit(),

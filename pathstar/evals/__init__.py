@@ -4,7 +4,8 @@
     run(config, params, batch, logits_BxLxV) -> {name: (B,)}    one value an example; the mean is reported
 
 where `batch` has its target in the order of the objective and `logits` come from one pass of `objective.logits`, shared by all.
-Add one = one file + one line here. Names appear as `eval/<split>/<name>` in TensorBoard and metrics.jsonl.
+Those in DECODED get `tokens_BxL`, what the model really produces, in place of logits. Add one = one file + one line here.
+Names appear as `eval/<split>/<name>` in TensorBoard and metrics.jsonl.
 """
 
 import jax
@@ -23,25 +24,37 @@ def chunk_size(num_examples: int) -> int:
   return max(n for n in range(1, min(num_examples, _MAX_CHUNK) + 1) if num_examples % n == 0)
 
 
-def evaluate(config, params, batch: dict, decode: bool) -> dict[str, jax.Array]:
-  """Mean of every applicable metric over a batch of examples, as scalars. Pure; jit and vmap it.
+def evaluate(config, params, batch: dict) -> dict[str, jax.Array]:
+  """Mean over a batch of every applicable metric that needs no decoding, as scalars. Pure; jit and vmap it.
 
   Args:
     config: a resolved Config.
     params: {"model": ..., "objective": ...}.
     batch: arrays with leading axis N, from `data.eval_examples`.
-    decode: also run the evaluations that decode token by token.
   """
-  modules = [m for m in ONE_PASS + (DECODED if decode else ()) if m.applies(config)]
+  return _over_chunks(config, ONE_PASS, params, batch, lambda chunk: config.objective.logits(config.model, params, chunk))[0]
+
+
+def decode(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
+  """As `evaluate`, of the evaluations that decode token by token; and the tokens (N, L), in the order of the path."""
+  predict = lambda chunk: config.objective.predict(config.model, params, chunk, jax.random.key(0))
+  metrics, tokens_NxL = _over_chunks(config, DECODED, params, batch, predict)
+  return metrics, base.path_order(tokens_NxL, config.order)
+
+
+def _over_chunks(config, modules, params, batch, model_output):
+  """Means of the modules' metrics, and the model's output for the whole batch, computed chunk by chunk."""
+  modules = [module for module in modules if module.applies(config)]
 
   def one_chunk(chunk):
     chunk = base.reorder(chunk, config.order)
-    logits = config.objective.logits(config.model, params, chunk)
-    metrics = {}
+    output = model_output(chunk)
+    values = {}
     for module in modules:
-      metrics |= module.run(config, params, chunk, logits)
-    return {name: value.astype(jnp.float32).mean() for name, value in metrics.items()}
+      values |= module.run(config, params, chunk, output)
+    return {name: value.astype(jnp.float32).mean() for name, value in values.items()}, output
 
   size = chunk_size(len(batch["target"]))
   chunks = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)
-  return jax.tree.map(lambda x: x.mean(), jax.lax.map(one_chunk, chunks))
+  values, output = jax.lax.map(one_chunk, chunks)
+  return jax.tree.map(lambda x: x.mean(), values), output.reshape(-1, *output.shape[2:])

@@ -71,6 +71,11 @@ class PathStar:
   def __str__(self) -> str:
     return f"G({self.degree},{self.length})"
 
+  @property
+  def slug(self) -> str:
+    """The task in a run's name."""
+    return f"d{self.degree}-l{self.length}"
+
   def num_problems(self) -> int:
     """Number of distinct problems: unordered arms and a goal, whatever the order of the edges."""
     return math.perm(self.num_nodes, self.graph_nodes) // math.factorial(self.degree - 1)

@@ -1,0 +1,76 @@
+"""A finished run, loaded: its model, parameters, config and task."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+
+from pathstar import config, partition, workdir
+from pathstar.checkpoint import Checkpoints
+from pathstar.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What `load` returns.
+
+  Attributes:
+    model: pure functions `apply`, `prefill`, `step` of parameters.
+    params: {"model": ..., "objective": ...}, without a run axis.
+    config: the resolved config, with `.task` and `.objective`.
+    step: the step of the parameters.
+    folder: where it came from.
+  """
+
+  model: Any
+  params: dict
+  config: config.Config
+  step: int
+  folder: pathlib.Path
+
+  @property
+  def task(self) -> Any:
+    return self.config.task
+
+
+def load(run_dir: str | os.PathLike) -> Run:
+  """Loads the newest checkpoint of a run, whether it trained alone or in a pack.
+
+  Raises:
+    UserError: not a run's folder, or nothing saved yet.
+  """
+  folder = pathlib.Path(run_dir)
+  if not (folder / workdir.CONFIG).exists():
+    raise UserError(f"workdir = {str(run_dir)!r}: not a run's folder (it has no {workdir.CONFIG})")
+  resolve = lambda path: config.resolve(config.override(config.default(), json.loads((path / workdir.CONFIG).read_text())))
+  mine = resolve(folder)
+  members, checkpoints = _pack_of(folder)
+  if not checkpoints.is_dir():
+    raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
+  configs = [resolve(member) for member in members]
+  from pathstar.train import compile_program
+
+  mesh = partition.make_mesh("run=1", len(configs), mine.train.batch_size)
+  program = compile_program(configs, mesh)
+  manager = Checkpoints(checkpoints, mine.train.keep_checkpoints)
+  restored = manager.restore(program.abstract_state, program.state_shardings)
+  manager.close()
+  if restored is None:
+    raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
+  step, state, _ = restored
+  index = [member.name for member in members].index(folder.name)
+  params = jax.tree.map(lambda x: x[index], state["params"])
+  return Run(mine.model, params, mine, step, folder)
+
+
+def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
+  """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
+  sweep = folder.resolve().parent.parent
+  if (sweep / "sweep.json").exists():
+    for pack_id, names in json.loads((sweep / "sweep.json").read_text())["packs"].items():
+      if folder.resolve().name in names:
+        return [sweep / "runs" / name for name in names], sweep / "packs" / pack_id / "checkpoints"
+  return [folder], folder / "checkpoints"
