@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import math
 import pathlib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -177,8 +178,12 @@ def load(spec: str, overrides: Mapping[str, Any] | None = None) -> tuple[ConfigD
     raise UserError(f"--config = {path!r}: must define get_config(arg='')")
   try:
     config = module.get_config(arg)
-  except AttributeError as error:  # what ConfigDict raises when a file sets an unknown field
-    raise UserError(f"--config = {path!r}: {str(error).strip(chr(34)).split(' Other fields')[0]}") from error
+  except (AttributeError, KeyError) as error:  # what ConfigDict raises when a file sets or reads an unknown field
+    unknown = re.search(r'Key "(\w+)" does not exist|(\w+)\W+nDid you mean', str(error))
+    if unknown is None:
+      raise
+    name, names = unknown[1] or unknown[2], {part for field in schema() for part in field.split(".")}
+    raise UserError(f"--config = {path!r}: unknown config field {name!r}{nearest(name, sorted(names))}") from error
   return override(config, overrides or {}), module, arg
 
 

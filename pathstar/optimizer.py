@@ -7,7 +7,9 @@ import optax
 
 from pathstar.errors import choose, require
 
-NO_DECAY = ("scale", "bias")  # last part of a parameter's path
+# Groups of parameters, by the last part of a parameter's path.
+NO_DECAY = ("scale", "bias")  # norms and offsets
+SSM = ("Lambda_re", "Lambda_im", "B", "log_step", "A_log", "dt_bias", "D")  # dynamics of state-space mixers: no decay, own rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +17,8 @@ class Optimizer:
   """Config fields under `optimizer.`."""
 
   learning_rate: float = 1e-3  # peak rate
-  weight_decay: float = 0.0  # decoupled; not on norms
+  weight_decay: float = 0.0  # decoupled; not on norms, offsets and state-space dynamics
+  ssm_rate_factor: float = 0.5  # rate of the state-space dynamics (Lambda, B, D, A, time steps) over learning_rate
   beta1: float = 0.9  # Adam
   beta2: float = 0.999  # Adam
   clip_norm: float | None = 1.0  # global gradient norm is clipped to this; None: not clipped
@@ -27,6 +30,7 @@ class Optimizer:
     require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "a number >= 0")
     for name in ("beta1", "beta2"):
       require(0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "in [0, 1)")
+    require(self.ssm_rate_factor >= 0, "optimizer.ssm_rate_factor", self.ssm_rate_factor, "a number >= 0")
     require(self.clip_norm is None or self.clip_norm > 0, "optimizer.clip_norm", self.clip_norm, "a number > 0, or None")
     choose("optimizer.schedule", self.schedule, ("constant", "cosine", "linear"))
     require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "an integer >= 0")
@@ -47,10 +51,27 @@ def schedule(fields: Optimizer, num_steps: int) -> optax.Schedule:
   return optax.join_schedules([warmup, after], [fields.warmup_steps])
 
 
+def label(name: str) -> str:
+  """The group of a parameter, from the last part of its path: ssm | no_decay | decay."""
+  return "ssm" if name in SSM else "no_decay" if name in NO_DECAY else "decay"
+
+
+def labels(params):
+  """Tree of groups; see `label`."""
+  name = lambda path: [part.key for part in path if isinstance(part, jax.tree_util.DictKey)][-1]
+  return jax.tree_util.tree_map_with_path(lambda path, _: label(name(path)), params)
+
+
 def decayed(params):
   """Tree of booleans: which parameters weight decay applies to."""
-  name = lambda path: [part.key for part in path if isinstance(part, jax.tree_util.DictKey)][-1]
-  return jax.tree_util.tree_map_with_path(lambda path, _: name(path) not in NO_DECAY, params)
+  return jax.tree.map(lambda group: group == "decay", labels(params))
+
+
+def scale_by_group_rate(learning_rate, ssm_rate_factor: float) -> optax.GradientTransformation:
+  """Updates times minus the rate of their parameter's group. Without state: a checkpoint does not depend on the groups."""
+  rates = {"ssm": -learning_rate * ssm_rate_factor}
+  return optax.stateless(lambda updates, _: jax.tree.map(
+      lambda update, group: rates.get(group, -learning_rate) * update, updates, labels(updates)))
 
 
 def build(fields: Optimizer, learning_rate, weight_decay) -> optax.GradientTransformation:
@@ -60,5 +81,5 @@ def build(fields: Optimizer, learning_rate, weight_decay) -> optax.GradientTrans
       clip,
       optax.scale_by_adam(fields.beta1, fields.beta2),
       optax.add_decayed_weights(weight_decay, mask=decayed),
-      optax.scale_by_learning_rate(learning_rate),
+      scale_by_group_rate(learning_rate, fields.ssm_rate_factor),
   )

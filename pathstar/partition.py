@@ -18,6 +18,7 @@ RULES = {
     "batch": "data",
     "heads": "model",
     "mlp": "model",
+    "state": "model",
 }
 
 

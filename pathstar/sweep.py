@@ -120,7 +120,8 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
     if json.loads(file.read_text())["packs"] != listed:
       raise UserError(f"workdir = {str(folder)!r}: holds another sweep (its packs differ from this command's); choose another workdir")
     return
-  foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+  # A start that died right here left its events.
+  foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out."))]
   if foreign:
     raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
   # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.

@@ -24,9 +24,9 @@ class Events:
 
   def __init__(self, folder: pathlib.Path, start_step: int = 0):
     self._writer = EventFileWriter(str(folder), max_queue_size=1000, flush_secs=30)
-    if start_step:  # tells readers to drop what an interrupted start wrote after its last checkpoint
-      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-      self._add(event_pb2.Event(wall_time=time.time(), step=start_step + 1, session_log=start))
+    # Tells readers to drop what an interrupted start wrote after its last checkpoint; all of it if there was none.
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._add(event_pb2.Event(wall_time=time.time(), step=start_step + 1 if start_step else 0, session_log=start))
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     self._summary(step, [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])

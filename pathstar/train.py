@@ -189,7 +189,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     mesh = partition.make_mesh(config.mesh, len(configs), config.train.batch_size)
     stack.enter_context(jax.set_mesh(mesh))
     program = compile_program(configs, mesh)
-    values = pack_values(configs)
+    values = jax.device_put(pack_values(configs), partition.sharding(mesh, "run"))
 
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(checkpoint_folder, config.train.keep_checkpoints)))
     restored = checkpoints.restore(program.abstract_state, program.state_shardings)

@@ -61,7 +61,8 @@ def claim(folder: pathlib.Path, fields: dict) -> None:
   """
   file = folder / CONFIG
   if not file.exists():
-    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+    # A start that died right here left its environment.
+    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != ENVIRONMENT]
     if foreign:
       raise UserError(f"workdir = {str(folder)!r}: not empty and not a run's folder (it holds {sorted(foreign)[0]!r})")
     write_json(folder / ENVIRONMENT, environment())

@@ -12,9 +12,14 @@ import dataclasses
 from pathstar.errors import choose
 from pathstar.models.attention import Attention
 from pathstar.models.lm import LM, ModelFields
+from pathstar.models.mamba import Mamba
+from pathstar.models.s5 import S5, S5Gated
 
 MIXERS = {
     "attention": Attention,
+    "s5": S5,
+    "s5_gated": S5Gated,
+    "mamba": Mamba,
 }
 
 # Sizes by name, for configs: `config.model.update(PRESETS["mini"])`.

@@ -154,7 +154,7 @@ class PathStar:
           raise UserError(f"line {number}: {error}") from None
     if not problems:
       raise UserError("no example in the file")
-    return self._encode(*(np.array(column) for column in zip(*problems, strict=True)))
+    return self._encode(*(np.array(column, np.int32) for column in zip(*problems, strict=True)))
 
   def _parse(self, line: str):
     """One line -> arms (D, L), the goal's arm, and for every listed edge its number in arm-by-arm order."""

@@ -1,0 +1,78 @@
+"""Fixtures of all tests: a config small enough for any test, and models trained for a moment."""
+
+import os
+import pathlib
+
+# Set before jax is imported, and in the environment, so that the processes that tests start have them too. Tiny programs compile
+# several times faster without optimisations, and not at all the second time.
+CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla"
+os.environ |= {
+    "MPLBACKEND": "agg",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathstar import config, data, train
+
+# Shapes that only broadcast by accident are bugs: here they are errors.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# A busy machine is no failure, and neither is chance: the same examples every time.
+hypothesis.settings.register_profile("pathstar", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("pathstar")
+
+TINY = {
+    "task.degree": 2, "task.length": 4, "task.num_nodes": 12,
+    "data.num_train": 500, "data.num_test": 200,
+    "model.num_layers": 1, "model.width": 16, "model.num_heads": 2,
+    "optimizer.learning_rate": 3e-3, "optimizer.warmup_steps": 4, "optimizer.schedule": "cosine",
+    "train.batch_size": 8, "train.num_steps": 20, "train.steps_per_call": 5, "train.log_every": 5,
+    "train.checkpoint_every": 10,
+    "eval.every": 10, "eval.num_examples": 40,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny():
+  """tiny(overrides) -> a validated Config of a model that compiles and steps in no time."""
+
+  def make(overrides=None, **more):
+    return config.resolve(config.override(config.default(), TINY | (overrides or {}) | more))
+
+  make.fields = TINY
+  return make
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+  """A config file with the tiny config, as a user would write it."""
+  file = tmp_path_factory.mktemp("configs") / "tiny.py"
+  file.write_text(f"from pathstar.config import default, override\n\n"
+                  f"def get_config(arg=''):\n  return override(default(), {TINY!r})\n")
+  return file
+
+
+@pytest.fixture(scope="session")
+def fit():
+  """fit(configs) -> parameters with leading run axis after the configs' training, by the program that training uses."""
+
+  def run(*configs):
+    mesh = train.partition.make_mesh("auto", len(configs), configs[0].train.batch_size)
+    with jax.set_mesh(mesh):
+      program = train.compile_program(configs, mesh)
+      values = train.pack_values(configs)
+      state = program.init(values)
+      source = data.TrainSource(configs, (slice(None),) * 3)
+      for record in range(len(source)):
+        state, _ = program.block(state, values, jax.tree.map(jnp.asarray, source[record]))
+    return state["params"]
+
+  return run

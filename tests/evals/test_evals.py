@@ -1,0 +1,76 @@
+"""What an evaluation reports as a whole: names, chunks, and numbers by position."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from pathstar import data, evals, objectives
+from pathstar.evals import positions
+from pathstar.objectives import base
+
+CHEAT = {"cheat_accuracy", "end_follows_arm", "end_copies_goal"}
+
+
+@pytest.fixture(scope="module")
+def measure(tiny):
+  """measure(fields) -> (config, metrics without decoding, metrics with, tokens) of an untrained model."""
+
+  def run(fields):
+    config = tiny(fields)
+
+    def everything(key, batch):
+      params = nn.meta.unbox({"model": config.model.init(key), "objective": config.objective.init(key)})
+      return evals.evaluate(config, params, batch), *evals.decode(config, params, batch)
+
+    return config, *jax.jit(everything)(jax.random.key(0), data.eval_examples(config, "test"))
+
+  return run
+
+
+@pytest.mark.parametrize("order", base.ORDERS)
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_every_method_reports_the_numbers_that_are_defined_for_it(measure, name, order):
+  config, metrics, decoded, tokens = measure({"objective.name": name, "objective.order": order})
+  places = range(config.task.length)
+  assert {"exact_match", "loss", "branch_accuracy", "legal_mass", "branch_entropy"} <= metrics.keys()
+  assert {f"position_{k}/{what}" for k in places for what in ("accuracy", "loss")} <= metrics.keys()
+  assert {f"position_{k}/generated_accuracy" for k in places} | {"generated_exact_match"} <= decoded.keys()
+  assert not metrics.keys() & decoded.keys()  # teacher-forced and generated numbers never share a name
+  if name in ("next_token", "teacherless"):
+    assert CHEAT & metrics.keys() == (CHEAT if (name, order) == ("next_token", "forward") else set())
+  assert all(x.shape == () and np.isfinite(x) for x in (metrics | decoded).values())
+  assert tokens.shape == (40, config.task.length)
+
+
+def test_the_size_of_chunks_changes_nothing(measure, monkeypatch):
+  _, whole, whole_decoded, tokens = measure({})
+  monkeypatch.setattr(evals, "_MAX_CHUNK", 9)  # 40 examples: 5 chunks of 8
+  _, parts, parts_decoded, tokens_of_parts = measure({})
+  for here, there in ((whole, parts), (whole_decoded, parts_decoded)):
+    assert here.keys() == there.keys()
+    for name in here:
+      assert float(here[name]) == pytest.approx(float(there[name]), rel=1e-4, abs=1e-6), name
+  np.testing.assert_array_equal(tokens, tokens_of_parts)
+
+
+@pytest.mark.parametrize("number", [1, 7, 499, 500, 1000, 997, 10_000])
+def test_a_chunk_divides_the_examples_and_is_bounded(number):
+  size = evals.chunk_size(number)
+  assert number % size == 0 and size <= 500
+  assert size == {1: 1, 7: 7, 499: 499, 500: 500, 1000: 500, 997: 1, 10_000: 500}[number]
+
+
+@pytest.mark.parametrize("name", ["half", "learning"])
+def test_positions_count_along_the_path_in_either_order(trained, logits_of, name):
+  config, params, batch = trained(name)
+  found = positions.run(config, params, batch, logits_of(name))
+  logits, target = logits_of(name), batch["target"]
+  if config.order == "reversed":
+    logits, target = logits[:, ::-1], target[:, ::-1]
+  assert (target[:, 0] == batch["prefix"][:, -3]).all()  # position 0 is the start
+  for k in range(config.task.length):
+    np.testing.assert_array_equal(found[f"position_{k}/accuracy"], logits[:, k].argmax(-1) == target[:, k])
+    shifted = logits[:, k] - logits[:, k].max(-1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(target)), target[:, k]]
+    np.testing.assert_allclose(found[f"position_{k}/loss"], loss, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,65 @@
+"""Attention against its definition in NumPy, and the property that rotary positions are for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathstar.errors import UserError
+from pathstar.models.attention import rotate
+
+
+def test_attention_is_its_definition(tiny):
+  module = tiny({"model.positions": "none", "model.num_heads": 4}).model.mixer
+  x = np.random.default_rng(0).normal(size=(6, 16)).astype(np.float32)
+  params = jax.tree.map(np.asarray, jax.device_get(module.init(jax.random.key(0), x[None], 6, 6)))
+  kernel = {name: part["kernel"].value for name, part in params["params"].items()}
+  q, k, v = (x @ kernel[name] for name in ("query", "key", "value"))
+  out = np.zeros((6, 16))
+  for head in range(4):
+    part = slice(4 * head, 4 * head + 4)
+    for t in range(6):
+      score = np.array([q[t, part] @ k[s, part] / 2 for s in range(t + 1)])
+      weight = np.exp(score - score.max())
+      out[t, part] = weight / weight.sum() @ v[:t + 1, part]
+  got, _ = module.apply(params, x[None], 6, 6)
+  np.testing.assert_allclose(got[0], out @ kernel["out"], rtol=1e-4, atol=1e-5)
+
+
+def test_rotary_scores_depend_on_the_distance_alone_and_lengths_stay():
+  q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 8))
+  score = lambda m, n: float((rotate(q, jnp.array([m]), 100.0) * rotate(k, jnp.array([n]), 100.0)).sum())
+  assert score(3, 1) == pytest.approx(score(12, 10), abs=1e-4)
+  assert abs(score(3, 1) - score(3, 2)) > 1e-2
+  assert jnp.linalg.norm(rotate(q, jnp.array([9]), 100.0)) == pytest.approx(float(jnp.linalg.norm(q)), rel=1e-5)
+  np.testing.assert_allclose(rotate(q, jnp.array([0]), 100.0), q, rtol=1e-6)
+
+
+def test_rotary_angles_follow_the_paper():
+  # theta_i = base^(-2i / K) for pair (i, i + K/2), here K = 4, base 100, position 3.
+  got = rotate(jnp.ones((1, 1, 1, 4)), jnp.array([3]), 100.0)[0, 0, 0]
+  a, b = 3.0, 3 * 100**-0.5
+  want = [np.cos(a) - np.sin(a), np.cos(b) - np.sin(b), np.sin(a) + np.cos(a), np.sin(b) + np.cos(b)]
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_normalised_queries_and_keys_forget_the_size_of_their_maps(tiny):
+  module = tiny({"model.qk_norm": True}).model.mixer
+  x = 3 * jax.random.normal(jax.random.key(0), (1, 6, 16))
+  params = jax.device_get(module.init(jax.random.key(1), x, 6, 6))
+  larger = jax.tree.map(lambda x: x, params)
+  for name in ("query", "key"):
+    larger["params"][name] = jax.tree.map(lambda x: 10 * x, params["params"][name])
+  np.testing.assert_allclose(module.apply(params, x, 6, 6)[0], module.apply(larger, x, 6, 6)[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("fields, named", [
+    ({"model.num_heads": 3}, "model.num_heads = 3: must be a divisor of model.width = 16"),
+    ({"model.num_heads": 0}, "model.num_heads = 0"),
+    ({"model.num_heads": 16, "model.positions": "rope"}, "even width"),
+    ({"model.rope_base": 1.0, "model.positions": "both"}, "model.rope_base = 1.0"),
+])
+def test_fields_that_do_not_fit_the_trunk_are_refused(tiny, fields, named):
+  with pytest.raises(UserError) as error:
+    tiny(fields)
+  assert named in str(error.value)

@@ -1,0 +1,206 @@
+"""The trunk with every registered mixer: causal, equal however it is computed, and shaped as its config says."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathstar import config, models
+from pathstar.errors import UserError
+from pathstar.models import lm
+
+LENGTH = 10
+VALUES = {"model.num_layers": 2}
+
+
+def takes(mixer, positions):
+  """Whether the mixer has a use for these positions; the recurrent ones refuse rotary ones."""
+  try:
+    config.resolve(config.override(config.default(), {"model.mixer": mixer, "model.positions": positions}))
+  except UserError as error:
+    assert "model.positions" in str(error)
+    return False
+  return True
+
+
+# Of each kind of positions, loops and layers something, for every mixer that takes it.
+SHAPES = [(mixer, *shape) for mixer in models.MIXERS
+          for shape in (("learned", 1, 2), ("rope", 2, 2), ("both", 1, 1), ("none", 2, 1)) if takes(mixer, shape[0])]
+
+
+@pytest.fixture(scope="module")
+def build(tiny):
+  """build(fields) -> (model, parameters, tokens (2, LENGTH))."""
+  tokens = jax.random.randint(jax.random.key(1), (2, LENGTH), 0, 16)
+
+  def make(**fields):
+    model = tiny(VALUES | {f"model.{name}": value for name, value in fields.items()}).model
+    return model, jax.jit(lambda key: nn.meta.unbox(model.init(key)))(jax.random.key(0)), tokens
+
+  return make
+
+
+def logits(model, params, tokens, last=LENGTH):
+  return jax.jit(lambda params, tokens: model.apply(params, tokens, last)[0])(params, tokens)
+
+
+def close(here, there, tolerance=2e-5):
+  np.testing.assert_allclose(here, there, rtol=tolerance, atol=tolerance)
+
+
+def test_every_mixer_takes_learned_positions_and_none_and_attention_takes_all():
+  assert all(takes(mixer, positions) for mixer in models.MIXERS for positions in ("learned", "none"))
+  assert takes("attention", "rope") and takes("attention", "both")
+
+
+@pytest.mark.parametrize("mixer, positions", [
+    (mixer, positions) for mixer in models.MIXERS for positions in ("learned", "rope") if takes(mixer, positions)])
+def test_a_mixer_is_causal_by_its_gradient(tiny, mixer, positions):
+  module = tiny({"model.mixer": mixer, "model.positions": positions}).model.mixer
+  x = jax.random.normal(jax.random.key(0), (7, 16))
+  params = nn.meta.unbox(module.init(jax.random.key(1), x[None], 7, 7))
+  jacobian_TxDxTxD = jax.jit(jax.jacrev(lambda x: module.apply(params, x[None], 7, 7)[0][0]))(x)
+  size_TxT = np.sqrt(np.square(jacobian_TxDxTxD).sum(axis=(1, 3)))  # how output t depends on input s
+  assert not np.triu(size_TxT, 1).any()  # exactly nothing from the future
+  assert (np.diag(size_TxT) > 1e-6).all()
+  assert (size_TxT[-1] > 1e-9).all()  # the last output sees every input
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_a_token_changes_no_logits_before_it_and_those_from_it_on(build, mixer):
+  model, params, tokens = build(mixer=mixer)
+  apply = jax.jit(lambda tokens: model.apply(params, tokens, LENGTH)[0])
+  before = apply(tokens)
+  changed = np.abs(apply(tokens.at[:, 4].set((tokens[:, 4] + 1) % 16)) - before).max(axis=(0, 2))
+  assert not changed[:4].any() and (changed[4:] > 1e-6).all()
+
+
+@pytest.mark.parametrize("mixer, positions, num_loops, num_layers", SHAPES)
+def test_decoding_token_by_token_gives_the_logits_of_one_pass(build, mixer, positions, num_loops, num_layers):
+  model, params, tokens = build(mixer=mixer, positions=positions, num_loops=num_loops, num_layers=num_layers)
+  start = 6
+
+  def decode(params, tokens):
+    first, cache = model.prefill(params, tokens[:, :start], LENGTH)
+
+    def step(cache, index):
+      out, cache = model.step(params, tokens[:, index], cache, index)
+      return cache, out
+
+    _, rest = jax.lax.scan(step, cache, jnp.arange(start, LENGTH))
+    return jnp.concatenate([first[None], rest])
+
+  close(jax.jit(decode)(params, tokens).swapaxes(0, 1), logits(model, params, tokens, LENGTH - start + 1), 1e-4)
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_the_last_outputs_alone_are_the_tail_of_all(build, mixer):
+  model, params, tokens = build(mixer=mixer, num_loops=2)
+  whole = logits(model, params, tokens)
+  for last in (1, 4):
+    out, hidden = jax.jit(lambda tokens: model.apply(params, tokens, last))(tokens)
+    assert out.shape == (2, last, model.vocab_size) and hidden.shape == (2, last, 16)
+    close(out, whole[:, -last:])
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer):
+  _, params, tokens = build(mixer=mixer, num_layers=3)
+  found = []
+  for fields in ({"scan_layers": False}, {"scan_layers": True}, {"scan_layers": False, "remat": True}):
+    model, *_ = build(mixer=mixer, num_layers=3, **fields)
+    loss = lambda params: jnp.square(jax.nn.log_softmax(model.apply(params, tokens, 4)[0])).mean()
+    found.append(jax.jit(jax.value_and_grad(loss))(params))
+  for other in found[1:]:
+    close(other[0], found[0][0])
+    jax.tree.map(lambda x, y: close(x, y, 1e-4), other[1], found[0][1])
+  assert all(np.abs(leaf).sum() > 0 for leaf in jax.tree.leaves(found[0][1]["body"]))
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float32(build, mixer):
+  exact, params, tokens = build(mixer=mixer)
+  model, params16, _ = build(mixer=mixer, dtype="bfloat16")
+  assert {x.dtype for x in jax.tree.leaves(params16)} == {np.dtype(np.float32)}
+  jax.tree.map(np.testing.assert_array_equal, params16, params)
+  out = logits(model, params, tokens)
+  assert out.dtype == np.float32 and np.isfinite(out).all()
+  error = np.abs(out - logits(exact, params, tokens)).max()
+  assert 0 < error < 0.5  # it does compute in another type, and not in another way
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_loops_share_weights_and_do_more(build, mixer):
+  once, params, tokens = build(mixer=mixer)
+  twice, params2, _ = build(mixer=mixer, num_loops=2)
+  assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, params2)
+  assert np.abs(logits(once, params, tokens) - logits(twice, params, tokens)).max() > 1e-3
+
+
+def test_parameters_are_those_that_the_fields_ask_for(build):
+  model, params, _ = build()
+  assert params["embedding"].shape == (model.vocab_size, 16) and params["head"].shape == (16, model.vocab_size)
+  assert params["positions"].shape == (model.max_length, 16)
+  assert {x.shape[0] for x in jax.tree.leaves(build(num_layers=4)[1]["body"])} == {3}  # the last block stands apart
+  assert "body" not in build(num_layers=1)[1]
+  assert "head" not in build(tied_head=True)[1]
+  for positions in ("rope", "none"):
+    assert "positions" not in build(positions=positions)[1]
+  assert "mlp" not in build(mlp_ratio=0)[1]["last"]
+  assert build(mlp_ratio=3)[1]["last"]["mlp"]["up"]["kernel"].shape == (16, 48)
+
+
+def test_a_tied_head_is_the_embedding(build):
+  tied, params, tokens = build(tied_head=True)
+  untied, *_ = build(tied_head=False)
+  close(logits(tied, params, tokens), logits(untied, params | {"head": params["embedding"].T}, tokens))
+
+
+@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
+def test_norms_follow_their_definitions(norm):
+  x = np.random.default_rng(0).normal(2, 3, (2, 5, 8)).astype(np.float32)
+  module = models.lm.Norm(norm)
+  scale = np.arange(1, 9, dtype=np.float32)
+  centred = x - x.mean(-1, keepdims=True) if norm == "layernorm" else x
+  want = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * scale
+  close(module.apply({"params": {"scale": scale}}, x), want)
+
+
+def test_learned_positions_are_the_only_ones_that_tell_places_apart(build):
+  # The same token everywhere: without positions every output is the same.
+  same = jnp.zeros((1, LENGTH), int)
+  model, params, _ = build(positions="none")
+  close(logits(model, params, same)[:, 0], logits(model, params, same)[:, -1])
+  model, params, _ = build(positions="learned")
+  assert np.abs(logits(model, params, same)[:, 0] - logits(model, params, same)[:, -1]).max() > 1e-2
+
+
+def test_embedding_by_product_and_by_gather_are_one(build, monkeypatch):
+  model, params, tokens = build()
+  by_product = logits(model, params, tokens)
+  monkeypatch.setattr(lm, "ONE_HOT_VOCAB", 0)
+  close(logits(model, params, tokens), by_product)
+
+
+@pytest.mark.parametrize("init, inside, out", [("fan_in", 256**-0.5, 1024**-0.5), ("gpt2", 0.02, 0.02 / 12**0.5)])
+def test_initial_weights_have_the_scale_of_their_scheme(tiny, init, inside, out):
+  # 3 layers, 2 loops: 12 maps write to the residual stream.
+  fields = {"model.width": 256, "model.num_layers": 3, "model.num_loops": 2, "model.init": init}
+  params = nn.meta.unbox(jax.jit(lambda key: nn.meta.unbox(tiny(fields).model.init(key)))(jax.random.key(0)))
+  assert params["last"]["mlp"]["up"]["kernel"].std() == pytest.approx(inside, rel=0.02)
+  assert params["last"]["mlp"]["down"]["kernel"].std() == pytest.approx(out, rel=0.02)
+  assert params["body"]["mlp"]["down"]["kernel"].std() == pytest.approx(out, rel=0.02)
+  assert params["head"].std() == pytest.approx(inside, rel=0.05)
+  first, second = params["body"]["mlp"]["up"]["kernel"]
+  assert np.abs(first - second).max() > 0  # layers start different
+
+
+@pytest.mark.parametrize("preset", models.PRESETS)
+def test_presets_build_with_the_number_of_parameters_that_arithmetic_gives(tiny, preset):
+  made = tiny({f"model.{name}": value for name, value in models.PRESETS[preset].items()})
+  f, task = made.model.fields, made.task
+  count = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(jax.eval_shape(made.model.init, jax.random.key(0))))
+  block = 12 * f.width**2 + 2 * f.width  # 4 attention maps, an MLP 4 times as wide, 2 norms
+  embeddings = (task.vocab_size * (1 if f.tied_head else 2) + task.prefix_length + task.length) * f.width
+  assert count == f.num_layers * block + embeddings + f.width

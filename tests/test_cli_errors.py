@@ -1,0 +1,159 @@
+"""What a user does wrong gets one line that names it, and exit status 2."""
+
+import pytest
+
+from pathstar import cli
+
+GET = "from pathstar.config import default\ndef get_config(arg=''):\n  config = default()\n"
+
+
+@pytest.fixture
+def pathstar(monkeypatch, capsys):
+  """pathstar(words) -> (exit status, stdout, stderr) of the command line `pathstar words`."""
+
+  def call(*words):
+    monkeypatch.setattr("sys.argv", ["pathstar", *map(str, words)])
+    capsys.readouterr()
+    try:
+      status = cli.main()
+    except SystemExit as stop:
+      status = stop.code
+    return status, *capsys.readouterr()
+
+  return call
+
+
+@pytest.fixture
+def place(tmp_path, tiny_file):
+  """A folder with everything that the bad inputs below need; {FILE} is the tiny config, {TMP} the folder."""
+  (tmp_path / "empty.py").write_text("")
+  (tmp_path / "typo.py").write_text(GET + "  config.model.num_hads = 2\n  return config\n")
+  (tmp_path / "update.py").write_text(GET + "  config.task.update(degre=2)\n  return config\n")
+  (tmp_path / "section.py").write_text(GET + "  config.modle.width = 2\n  return config\n")
+  (tmp_path / "arg.py").write_text("from pathstar.config import arguments, default\n"
+                                   "def get_config(arg=''):\n  arguments(arg, degree=2)\n  return default()\n")
+  (tmp_path / "notes.txt").write_text("not Python")
+  (tmp_path / "grid.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return [{'task.degre': 2}]\n")
+  (tmp_path / "file").write_text("in the way")
+  (tmp_path / "foreign").mkdir()
+  (tmp_path / "foreign" / "thesis.tex").write_text("mine")
+  return lambda word: word.replace("{FILE}", str(tiny_file)).replace("{TMP}", str(tmp_path))
+
+
+TRAIN = ["train", "--config={FILE}", "--workdir={TMP}/run"]
+WRONG = {
+    "unknown command": (["trian"], ["command = 'trian'", "did you mean 'train'?"]),
+    "unknown field": ([*TRAIN, "--config.model.num_layer=4"],
+                      ["unknown config field 'model.num_layer'", "did you mean 'model.num_layers'?"]),
+    "unknown section": ([*TRAIN, "--config.modle.width=4"], ["'modle.width'", "did you mean 'model.width'?"]),
+    "a section in place of a field": ([*TRAIN, "--config.model=4"], ["unknown config field 'model'"]),
+    "override without a value": ([*TRAIN, "--config.seed"], ["--config.seed", "--config.seed=VALUE"]),
+    "text for an integer": ([*TRAIN, "--config.task.degree=two"], ["task.degree = 'two'", "must be of type int"]),
+    "fraction for an integer": ([*TRAIN, "--config.seed=0.5"], ["seed = '0.5'", "must be of type int"]),
+    "text for a boolean": ([*TRAIN, "--config.model.remat=maybe"], ["model.remat = 'maybe'", "must be of type bool"]),
+    "None where there must be a value": ([*TRAIN, "--config.model.width=None"], ["model.width", "of type int"]),
+    "not a number": ([*TRAIN, "--config.optimizer.learning_rate=nan"], ["optimizer.learning_rate = 'nan'", "float"]),
+    "no arms": ([*TRAIN, "--config.task.degree=0"], ["task.degree = 0", "an integer >= 1"]),
+    "no path": ([*TRAIN, "--config.task.length=1"], ["task.length = 1", "an integer >= 2"]),
+    "too few nodes": ([*TRAIN, "--config.task.num_nodes=6"], ["task.num_nodes = 6", "between 7", "G(2,4)"]),
+    "more training examples than problems": ([*TRAIN, "--config.data.num_train=99999999"],
+                                             ["data.num_train = 99999999", "at most", "G(2,4)"]),
+    "more test examples than problems": ([*TRAIN, "--config.data.num_test=99999999"], ["data.num_test = 99999999", "at most"]),
+    "heads that do not divide the width": ([*TRAIN, "--config.model.num_heads=3"],
+                                           ["model.num_heads = 3", "a divisor of model.width = 16"]),
+    "unknown objective": ([*TRAIN, "--config.objective.name=teacherles"],
+                          ["objective.name = 'teacherles'", "did you mean 'teacherless'?"]),
+    "unknown order": ([*TRAIN, "--config.objective.order=reverse"], ["objective.order = 'reverse'", "'reversed'"]),
+    "unknown mixer": ([*TRAIN, "--config.model.mixer=atention"], ["model.mixer = 'atention'", "'attention'"]),
+    "unknown task": ([*TRAIN, "--config.task.name=pathstar"], ["task.name = 'pathstar'", "did you mean 'path_star'?"]),
+    "no learning rate": ([*TRAIN, "--config.optimizer.learning_rate=0"], ["optimizer.learning_rate = 0.0", "> 0"]),
+    "steps that do not divide": ([*TRAIN, "--config.train.steps_per_call=3"], ["train.steps_per_call = 3", "a divisor of"]),
+    "too few checkpoints": ([*TRAIN, "--config.train.keep_checkpoints=1"], ["train.keep_checkpoints = 1", ">= 2"]),
+    "seed too large": ([*TRAIN, "--config.seed=3000000000"], ["seed = 3000000000", "[0, 2^31)"]),
+    "more devices than there are": ([*TRAIN, "--config.mesh=data=4"], ["mesh = 'data=4'", "at most 1 devices; it asks for 4"]),
+    "unknown mesh axis": ([*TRAIN, "--config.mesh=batch=1"], ["mesh axis = 'batch'", "run, data, model"]),
+    "missing config": (["train", "--config={TMP}/tipo.py", "--workdir={TMP}/run"],
+                       ["{TMP}/tipo.py", "no such file", "did you mean '{TMP}/typo.py'?"]),
+    "config without get_config": (["train", "--config={TMP}/empty.py", "--workdir={TMP}/run"], ["empty.py", "get_config(arg='')"]),
+    "config that is no Python": (["train", "--config={TMP}/notes.txt", "--workdir={TMP}/run"], ["notes.txt", "a Python file"]),
+    "config with an unknown field": (["train", "--config={TMP}/typo.py", "--workdir={TMP}/run"], ["typo.py", "unknown config field 'num_hads'", "did you mean 'num_heads'?"]),
+    "config that updates with an unknown field": (["train", "--config={TMP}/update.py", "--workdir={TMP}/run"],
+                                                  ["update.py", "unknown config field 'degre'", "did you mean 'degree'?"]),
+    "config with an unknown section": (["train", "--config={TMP}/section.py", "--workdir={TMP}/run"],
+                                       ["section.py", "unknown config field 'modle'", "did you mean 'model'?"]),
+    "unknown file argument": (["train", "--config={TMP}/arg.py:degre=5", "--workdir={TMP}/run"],
+                              ["file argument = 'degre'", "did you mean 'degree'?"]),
+    "file argument of the wrong type": (["train", "--config={TMP}/arg.py:degree=x", "--workdir={TMP}/run"],
+                                        ["file argument degree = 'x'", "of type int"]),
+    "foreign workdir": (["train", "--config={FILE}", "--workdir={TMP}/foreign"],
+                        ["workdir = '{TMP}/foreign'", "not a run's folder", "thesis.tex"]),
+    "workdir that is a file": (["train", "--config={FILE}", "--workdir={TMP}/file"], ["workdir = '{TMP}/file'", "can't be made"]),
+    "workdir below a file": (["train", "--config={FILE}", "--workdir={TMP}/file/run"], ["workdir = '{TMP}/file/run'", "can't be made"]),
+    "sweep of a config without one": (["sweep", "--config={FILE}", "--workdir={TMP}/out"], ["has no function sweep(arg='')"]),
+    "sweep in a foreign workdir": (["sweep", "--config={TMP}/grid.py", "--workdir={TMP}/foreign"], ["task.degre", "'task.degree'"]),
+    "report of nothing": (["report", "--workdir={TMP}/foreign"], ["workdir = '{TMP}/foreign'", "no finished run"]),
+    "evaluation of nothing": (["eval", "--workdir={TMP}/foreign"], ["workdir = '{TMP}/foreign'", "not a run's folder"]),
+    "no samples": (["sample", "--config={FILE}", "--n=0"], ["--n = 0", ">= 1"]),
+    "samples over a file": (["sample", "--config={FILE}", "--out={TMP}/file"], ["--out = '{TMP}/file'", "can't be written"]),
+    "unknown split": (["sample", "--config={FILE}", "--split=tset"], ["--split = 'tset'", "'test'"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_users_error_is_one_line_that_names_it(pathstar, place, case):
+  words, parts = WRONG[case]
+  status, out, err = pathstar(*map(place, words))
+  assert status == 2 and not out
+  lines = err.splitlines()
+  assert lines and lines[0].startswith("error: ")
+  # A sweep lists its impossible cells, one a line.
+  assert len(lines) == (2 if "impossible" in lines[0] else 1), err
+  for part in map(place, parts):
+    assert part in err
+
+
+def test_nothing_is_written_for_a_bad_config(pathstar, place, tmp_path):
+  status, *_ = pathstar(*map(place, [*TRAIN, "--config.task.degree=0"]))
+  assert status == 2 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words, named", [
+    (["train", "--workdir=x"], "--config"), (["train", "--config={FILE}"], "--workdir"), (["sweep", "--config={FILE}"], "--workdir"),
+    (["train", "--config={FILE}", "--workdir=x", "--wrkdir=y"], "--wrkdir"),
+])
+def test_options_that_are_missing_or_unknown_are_named(pathstar, place, words, named):
+  status, out, err = pathstar(*map(place, words))
+  assert status == 2 and not out and named in err.splitlines()[-1] and "error" in err.splitlines()[-1]
+
+
+def test_without_a_command_the_commands_are_listed(pathstar):
+  for words, want in (([], 2), (["--help"], 0)):
+    status, out, _ = pathstar(*words)
+    assert status == want and all(name in out for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(pathstar, command):
+  status, out, _ = pathstar(command, "--help")
+  assert status == 0 and f"pathstar {command}" in out
+
+
+def test_a_malformed_data_file_is_refused_by_file_line_and_reason(pathstar, tmp_path, monkeypatch, tiny):
+  from pathstar import runs
+
+  file = tmp_path / "data.txt"
+  task = tiny().task
+  lines = task.to_text(task.examples(0, "test", [0, 1]))
+  file.write_text("\n".join([*lines, lines[0].split("=")[0]]) + "\n")
+  monkeypatch.setattr(runs, "load", lambda folder: runs.Run(None, {}, tiny(), 0, folder))
+  status, out, err = pathstar("eval", "--workdir=x", f"--data={file}")
+  assert status == 2 and not out and err.startswith(f"error: {file}: line 3: not of the form") and len(err.splitlines()) == 1
+  status, _, err = pathstar("eval", "--workdir=x", f"--data={tmp_path / 'absent.txt'}")
+  assert status == 2 and "absent.txt" in err and len(err.splitlines()) == 1
+
+
+def test_sampling_shows_and_exports_the_same_examples(pathstar, place, tmp_path):
+  status, out, _ = pathstar(*map(place, ["sample", "--config={FILE}", "--n=3", "--split=test"]))
+  assert status == 0
+  assert pathstar(*map(place, ["sample", "--config={FILE}", "--n=3", "--split=test", "--out={TMP}/new.txt"]))[0] == 0
+  assert out.splitlines()[:3] == (tmp_path / "new.txt").read_text().splitlines()
