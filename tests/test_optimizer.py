@@ -34,9 +34,10 @@ def test_updates_are_adamw(fields):
   params = jax.tree.map(jnp.float32, x)
   rule = optimizer.build(fields, rate, decay)
   state = rule.init(params)
+  update = jax.jit(rule.update)
   for t in range(1, 4):
     g = {name: rng.normal(size=value.shape) for name, value in x.items()}
-    updates, state = rule.update(jax.tree.map(jnp.float32, g), state, params)
+    updates, state = update(jax.tree.map(jnp.float32, g), state, params)
     params = jax.tree.map(jnp.add, params, updates)
     norm = sum((value**2).sum() for value in g.values())**0.5
     factor = min(1, fields.clip_norm / norm) if fields.clip_norm else 1

@@ -179,6 +179,7 @@ def test_a_sweep_for_real_leaves_what_a_run_alone_leaves(sweep_file, tmp_path, t
   [alone] = train.train([tiny(seed=1)], [tmp_path / "alone"], tmp_path / "alone" / "checkpoints")
   result = json.loads((member / workdir.RESULT).read_text())
   assert result.keys() == alone.keys()
-  for name in result.keys() - {"train_seconds"}:
+  assert result["status"] == alone["status"] == "done"
+  for name in result.keys() - {"train_seconds", "status"}:
     assert result[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
   assert {p.name for p in member.iterdir()} >= {"config.json", "environment.json", "metrics.jsonl", "result.json"}

@@ -10,12 +10,12 @@ from pathstar.evals import clever_hans
 
 @pytest.fixture(scope="module")
 def found(trained, logits_of):
-  config, params, batch = trained("cheating")
-  return {name: np.asarray(x) for name, x in clever_hans.run(config, params, batch, logits_of("cheating")).items()}
+  config, params, batch = trained("half")
+  return {name: np.asarray(x) for name, x in clever_hans.run(config, params, batch, logits_of("half")).items()}
 
 
 def test_cheat_numbers_are_their_definitions(trained, found):
-  config, params, batch = trained("cheating")
+  config, params, batch = trained("half")
   forced, wrong = [], []
   for prefix, arms, target in zip(batch["prefix"], batch["arms"], batch["target"]):
     [arm] = [arm for arm in arms if not np.array_equal(arm, target)]  # degree 2: there is one wrong arm
@@ -28,7 +28,7 @@ def test_cheat_numbers_are_their_definitions(trained, found):
   np.testing.assert_array_equal(found["end_follows_arm"], token[:, 3] == wrong[:, 3])
   np.testing.assert_array_equal(found["end_copies_goal"], token[:, 3] == batch["target"][:, 3])
   assert set(found) == {"cheat_accuracy", "end_follows_arm", "end_copies_goal"}
-  assert 0 < found["cheat_accuracy"].mean() < 1 or found["cheat_accuracy"].all()
+  assert found["cheat_accuracy"].mean() > 0.5  # half right on the answers, and yet a follower of edges
 
 
 def test_the_arm_that_is_forced_is_a_wrong_one_whatever_the_degree(tiny):

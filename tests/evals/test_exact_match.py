@@ -7,7 +7,7 @@ import pytest
 from pathstar.evals import exact_match, generated
 from pathstar.objectives import base
 
-RANGES = {"untrained": (0, 0.05), "half": (0.2, 0.8), "learning": (0.2, 0.8), "solved": (0.98, 1), "cheating": (0, 0.8)}
+RANGES = {"untrained": (0, 0.05), "half": (0.2, 0.8), "learning": (0.2, 0.8), "solved": (0.98, 1)}
 
 
 @pytest.mark.parametrize("name", RANGES)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import models, objectives
+from pathstar import objectives
 from pathstar.objectives import base
 
 METHODS = [(name, order) for name in objectives.OBJECTIVES for order in base.ORDERS]
@@ -14,16 +14,16 @@ METHODS = [(name, order) for name in objectives.OBJECTIVES for order in base.ORD
 
 @pytest.fixture(scope="module")
 def setting(tiny):
-  """setting(name, order, fields) -> (config, parameters, batch of 6 in the order of the objective)."""
+  """setting(name, order) -> (config, parameters, batch of 6 in the order of the objective)."""
+  drawn = {}
 
-  def make(name, order="forward", **fields):
-    config = tiny({"objective.name": name, "objective.order": order, "model.num_layers": 2} | fields)
-
-    def init(key):
-      return nn.meta.unbox({"model": config.model.init(key), "objective": config.objective.init(key)})
-
+  def make(name, order="forward"):
+    config = tiny({"objective.name": name, "objective.order": order})
+    if name not in drawn:  # the same for both orders
+      drawn[name] = jax.jit(lambda key: nn.meta.unbox(
+          {"model": config.model.init(key), "objective": config.objective.init(key)}))(jax.random.key(0))
     batch = jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6)))
-    return config, jax.jit(init)(jax.random.key(0)), base.reorder(batch, order)
+    return config, drawn[name], base.reorder(batch, order)
 
   return make
 
@@ -50,15 +50,6 @@ def test_loss_is_finite_and_every_parameter_has_a_gradient(setting, name, order)
   assert loss.shape == () and np.isfinite(loss) and loss > 0
   assert aux.loss_BxL.shape == aux.correct_BxL.shape == (6, config.task.length) and aux.correct_BxL.dtype == bool
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
-    assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
-
-
-@pytest.mark.parametrize("mixer", models.MIXERS)
-@pytest.mark.parametrize("fields", [{"model.tied_head": True}, {"model.num_loops": 2}])
-def test_every_parameter_of_every_mixer_has_a_gradient(setting, mixer, fields):
-  config, params, batch = setting("next_token", **{"model.mixer": mixer}, **fields)
-  loss_fn = lambda params: config.objective.loss(config.model, params, batch, jax.random.key(0))[0]
-  for path, leaf in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss_fn))(params)):
     assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
 
 
@@ -118,8 +109,8 @@ def test_teacherless_sees_nothing_of_the_answer(setting, order):
   assert tokens.shape[1] == config.task.prefix_length + config.task.length - 1
   other = with_other_target(config, batch)
   np.testing.assert_array_equal(config.objective.inputs(other), tokens)
-  np.testing.assert_array_equal(config.objective.logits(config.model, params, other),
-                                config.objective.logits(config.model, params, batch))
+  logits = jax.jit(lambda batch: config.objective.logits(config.model, params, batch))
+  np.testing.assert_array_equal(logits(other), logits(batch))
 
 
 def test_reversing_turns_the_answer_around_and_is_its_own_inverse(setting):
@@ -140,9 +131,8 @@ def test_path_order_puts_the_start_first_again():
   np.testing.assert_array_equal(base.path_order(x[:, ::-1], "reversed"), x)
 
 
-@pytest.mark.parametrize("mixer", models.MIXERS)
-def test_greedy_decoding_takes_each_argmax_of_a_pass_over_all_before_it(setting, mixer):
-  config, params, batch = setting("next_token", **{"model.mixer": mixer})
+def test_greedy_decoding_takes_each_argmax_of_a_pass_over_all_before_it(setting):
+  config, params, batch = setting("next_token")
   length = config.task.length
   got = jax.jit(lambda prefix: base.greedy(config.model, params["model"], prefix, length))(batch["prefix"])
   # Checked in one pass over what was produced: by causality each argmax there is a full forward pass's.
