@@ -1,9 +1,10 @@
-"""AdamW through optax. Learning rate and weight decay may be traced values: runs of a pack differ in them without recompiling."""
+"""AdamW and Muon through optax. Learning rate and weight decay may be traced values: runs of a pack differ in them without recompiling."""
 
 import dataclasses
 
 import jax
 import optax
+import optax.contrib
 
 from pathstar.errors import choose, require
 
@@ -16,6 +17,7 @@ SSM = ("Lambda_re", "Lambda_im", "B", "log_step", "A_log", "dt_bias", "D")  # dy
 class Optimizer:
   """Config fields under `optimizer.`."""
 
+  name: str = "adamw"  # adamw | muon (orthogonalised momentum for the blocks' matrices, AdamW for the rest)
   learning_rate: float = 1e-3  # peak rate
   weight_decay: float = 0.0  # decoupled; not on norms, offsets and state-space dynamics
   ssm_rate_factor: float = 0.5  # rate of the state-space dynamics (Lambda, B, D, A, time steps) over learning_rate
@@ -26,6 +28,7 @@ class Optimizer:
   warmup_steps: int = 0  # linear warm-up from 0
 
   def __post_init__(self):
+    choose("optimizer.name", self.name, ("adamw", "muon"))
     require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "a number > 0")
     require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "a number >= 0")
     for name in ("beta1", "beta2"):
@@ -58,8 +61,11 @@ def label(name: str) -> str:
 
 def labels(params):
   """Tree of groups; see `label`."""
-  name = lambda path: [part.key for part in path if isinstance(part, jax.tree_util.DictKey)][-1]
-  return jax.tree_util.tree_map_with_path(lambda path, _: label(name(path)), params)
+  return jax.tree_util.tree_map_with_path(lambda path, _: label(_name(path)), params)
+
+
+def _name(path) -> str:
+  return [part.key for part in path if isinstance(part, jax.tree_util.DictKey)][-1]
 
 
 def decayed(params):
@@ -74,12 +80,27 @@ def scale_by_group_rate(learning_rate, ssm_rate_factor: float) -> optax.Gradient
       lambda update, group: rates.get(group, -learning_rate) * update, updates, labels(updates)))
 
 
+def scale_by_muon_and_adam(fields: Optimizer) -> optax.GradientTransformation:
+  """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) for the blocks' kernels, Adam for everything else.
+
+  Updates have the size of Adam's (0.2 sqrt(max(fan_in, fan_out)), Liu et al. 2025, arXiv 2502.16982), so that one rate serves both.
+  """
+  matrices = lambda updates: jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(-2, -1), updates)
+  muon = optax.chain(
+      optax.contrib.scale_by_muon(weight_dimension_numbers=matrices),
+      optax.stateless(lambda updates, _: jax.tree.map(lambda u: 0.2 * max(u.shape[-2:]) ** 0.5 * u, updates)),
+  )
+  adam = optax.scale_by_adam(fields.beta1, fields.beta2)
+  return optax.partition({True: muon, False: adam}, lambda params: jax.tree_util.tree_map_with_path(
+      lambda path, _: _name(path) == "kernel", params))
+
+
 def build(fields: Optimizer, learning_rate, weight_decay) -> optax.GradientTransformation:
   """The update rule at one rate, already scaled by the schedule; both rates may be traced scalars."""
   clip = optax.identity() if fields.clip_norm is None else optax.clip_by_global_norm(fields.clip_norm)
   return optax.chain(
       clip,
-      optax.scale_by_adam(fields.beta1, fields.beta2),
+      scale_by_muon_and_adam(fields) if fields.name == "muon" else optax.scale_by_adam(fields.beta1, fields.beta2),
       optax.add_decayed_weights(weight_decay, mask=decayed),
       scale_by_group_rate(learning_rate, fields.ssm_rate_factor),
   )

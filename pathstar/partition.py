@@ -64,6 +64,8 @@ def state_shardings(mesh: Mesh, boxed_state):
 
   def one(path, leaf):
     boxed = isinstance(leaf, nn.LogicallyPartitioned)
+    if boxed and not jax.tree.leaves(leaf):  # a box around nothing: a parameter that another part of the optimiser holds
+      return leaf.value
     stacked = re.search(r"\bbody\b", jax.tree_util.keystr(path)) and leaf_ndim(leaf) > 1
     names = tuple(leaf.names) if boxed else ()
     return sharding(mesh, "run", *(("layer",) if stacked else ()), *names)

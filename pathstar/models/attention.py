@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from pathstar.errors import require
-from pathstar.models.layers import Linear, Norm, Trunk
+from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kernel_init
 
 
 def rotate(x_BxTxHxK, position_T, base: float):
@@ -24,6 +24,7 @@ class Attention(nn.Module):
   num_heads: int = 4  # attention heads; divides width
   rope_base: float = 10000.0  # base of the rotary angles; about the context length finds lookups soonest
   qk_norm: bool = False  # RMS-normalise queries and keys
+  token_shift: bool = False  # queries, keys and values also see the token before
 
   def check(self) -> None:
     """Raises UserError if the fields do not fit the trunk."""
@@ -37,10 +38,28 @@ class Attention(nn.Module):
 
   def setup(self):
     width = self.trunk.width
-    self.query, self.key, self.value = (Linear(width, ("embed", "heads"), self.trunk) for _ in range(3))
-    self.out = Linear(width, ("heads", "embed"), self.trunk, residual=True)
+    look, copy, paste = self._inits()
+    self.query = Linear(width, ("embed", "heads"), self.trunk, init=look)
+    self.key = Linear(width, ("embed", "heads"), self.trunk, init=look)
+    self.value = Linear(width, ("embed", "heads"), self.trunk, init=copy)
+    self.out = Linear(width, ("heads", "embed"), self.trunk, residual=True, init=paste)
+    if self.token_shift:
+      self.shift = TokenShift()
     if self.qk_norm:
       self.query_norm, self.key_norm = Norm("rmsnorm"), Norm("rmsnorm")
+
+  def _inits(self):
+    """Initialisers of query and key, value, and output; None for the trunk's own.
+
+    Under `mimetic` (after Trockman and Kolter 2023, arXiv 2305.09828) key = query and output = transposed value, so that
+    attention starts out as "look for what is like me and add it": a lookup whose result can be looked up again.
+    """
+    if self.trunk.init != "mimetic" or not self.is_initializing():
+      return None, None, None
+    init = kernel_init(self.trunk, False)
+    look, copy = jax.random.split(self.make_rng("params"))
+    return (lambda _, *args: init(look, *args), lambda _, *args: init(copy, *args),
+            lambda _, shape, dtype: init(copy, shape[::-1], dtype).T)
 
   def _project(self, linear: Linear, norm: str, x_BxTxD, first):
     """Heads (B, T, H, K) of the tokens at positions first, first + 1, ..."""
@@ -61,16 +80,22 @@ class Attention(nn.Module):
 
   def __call__(self, x_BxTxD, last: int, max_length: int):
     """Full sequence -> (outputs at the last `last` positions (B, last, D), cache for `max_length` positions)."""
-    time = x_BxTxD.shape[1]
+    time, newest = x_BxTxD.shape[1], x_BxTxD[:, -1]
+    if self.token_shift:
+      x_BxTxD = self.shift(x_BxTxD, jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :-1])
     q = self._project(self.query, "query_norm", x_BxTxD[:, time - last:], time - last)
     k = self._project(self.key, "key_norm", x_BxTxD, 0)
     v = self.value(x_BxTxD).reshape(k.shape)
     mask = jnp.arange(time)[None, :] <= jnp.arange(time - last, time)[:, None]
     room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
-    return self._attend(q, k, v, mask), {"k": jnp.pad(k, room), "v": jnp.pad(v, room)}
+    cache = {"k": jnp.pad(k, room), "v": jnp.pad(v, room)} | ({"newest": newest} if self.token_shift else {})
+    return self._attend(q, k, v, mask), cache
 
   def step(self, x_BxD, cache, index):
     """The token at position `index` -> (its output (B, D), cache)."""
+    newest = {"newest": x_BxD} if self.token_shift else {}
+    if self.token_shift:
+      x_BxD = self.shift(x_BxD, cache["newest"])
     x_Bx1xD = x_BxD[:, None]
     q = self._project(self.query, "query_norm", x_Bx1xD, index)
     k = self._project(self.key, "key_norm", x_Bx1xD, index)
@@ -78,6 +103,6 @@ class Attention(nn.Module):
     cache = {
         "k": jax.lax.dynamic_update_slice_in_dim(cache["k"], k, index, axis=1),
         "v": jax.lax.dynamic_update_slice_in_dim(cache["v"], v, index, axis=1),
-    }
+    } | newest
     mask = jnp.arange(cache["k"].shape[1])[None, :] <= index
     return self._attend(q, cache["k"], cache["v"], mask)[:, 0], cache

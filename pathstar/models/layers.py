@@ -1,6 +1,7 @@
 """The few layers that the trunk and the mixers share."""
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -26,7 +27,7 @@ def kernel_init(trunk: Trunk, residual: bool):
   Under `gpt2`, maps that write to the residual stream (`residual`) are scaled by 1 / sqrt(2 * depth), as in Radford et al.
   (2019), "Language models are unsupervised multitask learners", section 2.3.
   """
-  if trunk.init == "fan_in":
+  if trunk.init != "gpt2":
     return nn.initializers.variance_scaling(1.0, "fan_in", "normal")
   return nn.initializers.normal(0.02 / (2 * trunk.depth) ** 0.5 if residual else 0.02)
 
@@ -38,10 +39,11 @@ class Linear(nn.Module):
   axes: tuple[str, str]
   trunk: Trunk
   residual: bool = False
+  init: Callable | None = None  # in place of the trunk's
 
   @nn.compact
   def __call__(self, x):
-    init = nn.with_logical_partitioning(kernel_init(self.trunk, self.residual), self.axes)
+    init = nn.with_logical_partitioning(self.init or kernel_init(self.trunk, self.residual), self.axes)
     kernel = self.param("kernel", init, (x.shape[-1], self.features), jnp.float32)
     # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend.
     y = x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)
@@ -62,6 +64,18 @@ class Norm(nn.Module):
       y = y - y.mean(axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.square(y).mean(axis=-1, keepdims=True) + self.epsilon)
     return (y * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(x.dtype)
+
+
+class TokenShift(nn.Module):
+  """x_t + scale * roll(x_(t-1), D/2): every token carries the one before it in another half of the channels.
+
+  As the token shift of RWKV (Peng et al. 2023, arXiv 2305.13048), but added rather than interpolated.
+  """
+
+  @nn.compact
+  def __call__(self, x, previous):
+    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],))
+    return x + scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,)) * jnp.roll(previous, x.shape[-1] // 2, axis=-1)
 
 
 class MLP(nn.Module):

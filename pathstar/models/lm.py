@@ -30,11 +30,12 @@ class ModelFields:
   mixer: str = "attention"  # attention
   num_layers: int = 2  # blocks with weights of their own
   num_loops: int = 1  # times that the whole stack is applied
+  inject: bool = False  # add the embedding again before every loop but the first
   width: int = 64  # residual stream
   mlp_ratio: int = 4  # width of the MLP over width; 0: no MLP
   positions: str = "learned"  # learned | rope | both | none
   norm: str = "layernorm"  # layernorm | rmsnorm
-  init: str = "fan_in"  # fan_in | gpt2
+  init: str = "fan_in"  # fan_in | gpt2 | mimetic (fan_in; attention: key = query, output = value transposed)
   tied_head: bool = False  # logits by the embedding's transpose
   dtype: str = "float32"  # compute type: float32 | bfloat16; parameters stay float32
   remat: bool = False  # recompute each block in the backward pass
@@ -46,7 +47,7 @@ class ModelFields:
     require(self.mlp_ratio >= 0, "model.mlp_ratio", self.mlp_ratio, "an integer >= 0")
     choose("model.positions", self.positions, ("learned", "rope", "both", "none"))
     choose("model.norm", self.norm, ("layernorm", "rmsnorm"))
-    choose("model.init", self.init, ("fan_in", "gpt2"))
+    choose("model.init", self.init, ("fan_in", "gpt2", "mimetic"))
     choose("model.dtype", self.dtype, ("float32", "bfloat16"))
 
   def trunk(self) -> Trunk:
@@ -133,9 +134,11 @@ class LM:
     block = self._block
     f = lambda x, layer: block.apply({"params": layer[0]}, x, layer[1], index, method="step")
     x_BxD = self._embed(params, token_B[:, None], index)[:, 0]
-    new = []
+    embedded_BxD, new = x_BxD, []
     for loop in cache:
       loop = dict(loop)
+      if new and self.fields.inject:
+        x_BxD = x_BxD + embedded_BxD
       if "body" in loop:
         x_BxD, loop["body"] = jax.lax.scan(f, x_BxD, (params["body"], loop["body"]))
       x_BxD, loop["last"] = f(x_BxD, (params["last"], loop["last"]))
@@ -156,10 +159,12 @@ class LM:
     apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
     if self.fields.remat:
       apply = jax.checkpoint(apply, static_argnums=2)
-    x = self._embed(params, tokens_BxT, 0)
+    x = embedded = self._embed(params, tokens_BxT, 0)
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
+      if loop and self.fields.inject:
+        x = x + embedded
       if "body" in params:
         x, cache["body"] = jax.lax.scan(
             lambda x, layer: apply(x, layer, time), x, params["body"], unroll=not self._scan_layers)
