@@ -18,7 +18,7 @@ def setting(tiny):
   drawn = {}
 
   def make(name, order="forward"):
-    config = tiny({"objective.name": name, "objective.order": order})
+    config = tiny({"objective.name": name, "objective.order": order, "model.num_layers": 2})
     if name not in drawn:  # the same for both orders
       drawn[name] = jax.jit(lambda key: nn.meta.unbox(
           {"model": config.model.init(key), "objective": config.objective.init(key)}))(jax.random.key(0))
