@@ -66,7 +66,7 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
   rate = values["learning_rate"] * optimizer.schedule(config.optimizer, config.train.num_steps)(state["step"])
   update = optimizer.build(config.optimizer, rate, values["weight_decay"]).update
   updates, opt = update(grads, state["opt"], state["params"])
-  grad_norm = optax.global_norm(grads)
+  grad_norm = optax.tree.norm(grads)
   finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
   healthy = finite & (state["diverged_at"] < 0)
   moved = {"params": optax.apply_updates(state["params"], updates), "opt": opt}

@@ -31,6 +31,7 @@ class ModelFields:
   num_layers: int = 2  # blocks with weights of their own
   num_loops: int = 1  # times that the whole stack is applied
   inject: bool = False  # add the embedding again before every loop but the first
+  loop_embedding: bool = False  # add a learned vector of its own before every loop
   width: int = 64  # residual stream
   mlp_ratio: int = 4  # width of the MLP over width; 0: no MLP
   positions: str = "learned"  # learned | rope | both | none
@@ -99,7 +100,7 @@ class LM:
   def init(self, key: jax.Array) -> dict[str, Any]:
     """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
     f, block = self.fields, self._block
-    embed_key, position_key, head_key, last_key, body_key = jax.random.split(key, 5)
+    embed_key, position_key, loop_key, head_key, last_key, body_key = jax.random.split(key, 6)
     std = 0.02 if f.init == "gpt2" else 0.5
     boxed = lambda key, init, shape, axes: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
     x = jnp.zeros((1, 1, f.width))
@@ -114,6 +115,9 @@ class LM:
     if f.positions in ("learned", "both"):
       shape = (self.max_length, f.width)
       params["positions"] = boxed(position_key, nn.initializers.normal(std), shape, (None, "embed"))
+    if f.loop_embedding:
+      shape = (f.num_loops, f.width)
+      params["loops"] = boxed(loop_key, nn.initializers.normal(std), shape, (None, "embed"))
     if not f.tied_head:
       shape = (f.width, self.vocab_size)
       params["head"] = boxed(head_key, kernel_init(f.trunk(), False), shape, ("embed", "vocab"))
@@ -133,12 +137,11 @@ class LM:
     """Logits (B, V) after the token at position `index`, and the cache with it."""
     block = self._block
     f = lambda x, layer: block.apply({"params": layer[0]}, x, layer[1], index, method="step")
-    x_BxD = self._embed(params, token_B[:, None], index)[:, 0]
-    embedded_BxD, new = x_BxD, []
-    for loop in cache:
+    embedded_Bx1xD = self._embed(params, token_B[:, None], index)
+    x_BxD, new = embedded_Bx1xD[:, 0], []
+    for number, loop in enumerate(cache):
       loop = dict(loop)
-      if new and self.fields.inject:
-        x_BxD = x_BxD + embedded_BxD
+      x_BxD = self._enter_loop(params, number, x_BxD[:, None], embedded_Bx1xD)[:, 0]
       if "body" in loop:
         x_BxD, loop["body"] = jax.lax.scan(f, x_BxD, (params["body"], loop["body"]))
       x_BxD, loop["last"] = f(x_BxD, (params["last"], loop["last"]))
@@ -163,14 +166,21 @@ class LM:
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
-      if loop and self.fields.inject:
-        x = x + embedded
+      x = self._enter_loop(params, loop, x, embedded)
       if "body" in params:
         x, cache["body"] = jax.lax.scan(
             lambda x, layer: apply(x, layer, time), x, params["body"], unroll=not self._scan_layers)
       x, cache["last"] = apply(x, params["last"], last if loop == self.fields.num_loops - 1 else time)
       caches.append(cache)
     return x, caches
+
+  def _enter_loop(self, params, loop: int, x_BxTxD, embedded_BxTxD):
+    """What a loop adds to the residual stream before its first block."""
+    if loop and self.fields.inject:
+      x_BxTxD = x_BxTxD + embedded_BxTxD
+    if self.fields.loop_embedding:
+      x_BxTxD = x_BxTxD + params["loops"][None, loop, None].astype(x_BxTxD.dtype)
+    return x_BxTxD
 
   def _embed(self, params, tokens_BxT, first):
     dtype = jnp.dtype(self.fields.dtype)

@@ -36,7 +36,7 @@ def test_generated_accuracy_counts_positions_along_the_path(trained, name):
 def test_only_the_answer_must_match(trained, logits_of):
   config, params, batch = trained("half")
   right = logits_of("half").argmax(-1) == batch["target"]
-  for answer in (np.array([True, False, True]), np.array([False, True, False])):
+  for answer in (np.array([True, False, True, True]), np.array([False, True, True, False])):
     found = exact_match.run(config, params, batch | {"answer": np.broadcast_to(answer, right.shape)}, logits_of("half"))
     np.testing.assert_array_equal(found["exact_match"], right[:, answer].all(axis=1))
 
