@@ -113,8 +113,9 @@ class LM:
     if f.num_layers > 1:
       params["body"] = jax.vmap(init_block)(jax.random.split(body_key, f.num_layers - 1))
     if f.positions in ("learned", "both"):
-      shape = (self.max_length, f.width)
-      params["positions"] = boxed(position_key, nn.initializers.normal(std), shape, (None, "embed"))
+      # Beside rotary positions they begin as a hint: as large as the tokens they would hide what a lookup compares.
+      init, shape = nn.initializers.normal(std if f.positions == "learned" else 0.2 * std), (self.max_length, f.width)
+      params["positions"] = boxed(position_key, init, shape, (None, "embed"))
     if f.loop_embedding:
       shape = (f.num_loops, f.width)
       params["loops"] = boxed(loop_key, nn.initializers.normal(std), shape, (None, "embed"))
