@@ -89,7 +89,7 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
   config, runs = configs[0], functools.partial(jax.vmap, spmd_axis_name="run")
   init = runs(functools.partial(init_state, config))
   boxed = jax.eval_shape(init, pack_values(configs))
-  shardings = partition.state_shardings(mesh, boxed)
+  shardings = partition.state_shardings(mesh, boxed, config.mesh)
   over_runs = partition.sharding(mesh, "run")
   batches = partition.sharding(mesh, None, "run", "batch")
 
@@ -112,6 +112,17 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
       batch_sharding=batches,
       mesh=mesh,
   )
+
+
+def abstract_inputs(configs: Sequence[Config], program: Program) -> tuple[Any, dict, dict]:
+  """Shapes and shardings of what `program.block` takes: `program.block.lower(*...)` needs no device and no data."""
+  config, mesh = configs[0], program.mesh
+  place = lambda x, target, shape: jax.ShapeDtypeStruct(shape, x.dtype, sharding=target)
+  state = jax.tree.map(lambda x, s: place(x, s, x.shape), program.abstract_state, program.state_shardings)
+  values = {name: place(x, partition.sharding(mesh, "run"), x.shape) for name, x in pack_values(configs).items()}
+  one = data.TrainSource(tuple(configs[:1]), (slice(1), slice(1), slice(1)))[0]
+  shape = (config.steps_per_call, len(configs), config.train.batch_size)
+  return state, values, {k: place(x, program.batch_sharding, shape + x.shape[3:]) for k, x in one.items()}
 
 
 def pack_values(configs: Sequence[Config]) -> dict[str, np.ndarray]:
@@ -270,7 +281,7 @@ def device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iter
   config = configs[0]
   shape = (config.steps_per_call, len(configs), config.train.batch_size)
   for batch in data.train_batches(tuple(configs), partition.local_part(sharding, shape), start_step):
-    yield {name: partition.put(sharding, array) for name, array in batch.items()}
+    yield {name: partition.put(sharding, shape, array) for name, array in batch.items()}
 
 
 def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: float) -> dict:

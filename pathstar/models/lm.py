@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pathstar import partition
 from pathstar.errors import choose, require
 from pathstar.models.layers import MLP, Norm, Trunk, kernel_init
 
@@ -159,10 +160,16 @@ class LM:
   def _forward(self, params, tokens_BxT, last: int, max_length: int):
     """Hidden states (B, last, D) before the final norm, and one cache per loop."""
     block, time = self._block, tokens_BxT.shape[1]
-    apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
+    # The batch stays where it is and parameters come to it, where they are sharded over the same devices.
+    on_batch = lambda x_BxTxD: partition.constrain(x_BxTxD, "batch", None, None)
+
+    def apply(x, layer, last):
+      y, cache = block.apply({"params": layer}, x, last, max_length)
+      return on_batch(y), cache
+
     if self.fields.remat:
       apply = jax.checkpoint(apply, static_argnums=2)
-    x = embedded = self._embed(params, tokens_BxT, 0)
+    x = embedded = on_batch(self._embed(params, tokens_BxT, 0))
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
