@@ -102,15 +102,20 @@ def sharding(mesh: Mesh, *logical: str | None) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(*(RULES.get(name) for name in logical)))
 
 
+def alone() -> bool:
+  """Whether the program being traced runs on one device."""
+  return math.prod(jax.sharding.get_abstract_mesh().shape.values()) == 1
+
+
 def constrain(x, *logical: str | None):
   """`x` sharded by its logical axes inside a compiled function; as it is where there is one device or no mesh.
 
   Raises:
     UserError: `model` does not divide such an axis.
   """
-  shape = jax.sharding.get_abstract_mesh().shape
-  if math.prod(shape.values()) == 1:
+  if alone():
     return x
+  shape = jax.sharding.get_abstract_mesh().shape
   axes = [RULES.get(name) for name in logical]
   for i, (name, axis) in enumerate(zip(logical, axes, strict=True)):
     if axis is not None and x.shape[i] % shape[axis]:
@@ -207,9 +212,9 @@ def _groups(attributes: str, num_devices: int) -> list[list[int]]:
     return [_numbers(pair) for pair in re.findall(r"\{([\d, ]*)\}", pairs[1])]
   if listed := re.search(r"replica_groups=\{((?:\{[\d, ]*\},?)*)\}", attributes):
     return [_numbers(group) for group in re.findall(r"\{([\d, ]*)\}", listed[1])] or [list(range(num_devices))]
-  if iota := re.search(r"replica_groups=(\[\S+?\]<=\[\S+?\](?:T\(\S+?\))?)", attributes):
-    return _iota(iota[1]).tolist()
-  if named := re.search(r"replica_groups=mesh\[([^]]*)\](?:, device_ids=\((.*?)\))? ?\{([^}]*)\}", attributes):
+  if iota := re.search(r"replica_groups=\[([\d,]+)\]<=(\S+)", attributes):
+    return _iota(iota[2]).reshape(_numbers(iota[1])).tolist()
+  if named := re.search(r"replica_groups=mesh\[([^]]*)\](?:, device_ids=\((\S*)\))? \{([^}]*)\}", attributes):
     sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
     chosen = {name: (int(before or 1), int(size or sizes[name]))
               for name, before, size in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", named[3])}
@@ -218,8 +223,8 @@ def _groups(attributes: str, num_devices: int) -> list[list[int]]:
       before, part = chosen.get(name, (1, 1))
       talking.append(len(shape) + 1)
       shape += [before, part, size // before // part]
-    order = named[2] or ""
-    ids = _iota(order) if "<=" in order else np.array(_numbers(order) or range(math.prod(shape)))
+    order = named[2] or f"[{math.prod(shape)}]"
+    ids = _iota(order) if order.startswith("[") else np.array(_numbers(order))
     ids = np.moveaxis(ids.reshape(shape), talking, range(-len(talking), 0))
     return ids.reshape(-1, math.prod(part for _, part in chosen.values())).tolist()
   raise ValueError(f"unknown form of a collective's groups: {attributes[:300]}")
@@ -230,7 +235,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _iota(text: str) -> np.ndarray:
-  """`[2,4]<=[4,2]T(1,0)`: 0, 1, ... in shape (4, 2), its axes permuted by (1, 0), reshaped to (2, 4)."""
-  to, source, order = (_numbers(part) for part in re.fullmatch(r"\[(.*)\]<=\[(.*?)\](?:T\((.*)\))?", text).groups(default=""))
-  ids = np.arange(math.prod(source)).reshape(source)
-  return (ids.transpose(order) if order else ids).reshape(to)
+  """`[4,2]T(1,0)`: 0, 1, ... in shape (4, 2), its axes in the order (1, 0)."""
+  shape, order = re.match(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text).groups(default="")
+  ids = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+  return ids.transpose(_numbers(order)) if order else ids
