@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pathstar import partition
 from pathstar.errors import choose, require
 from pathstar.models.conv import ShortConv
 from pathstar.models.layers import Linear, Trunk, product
@@ -112,7 +113,8 @@ class SSM(nn.Module):
     bu = tuple(product(u_TxBxH, matrix).astype(jnp.float32) for matrix in matrices)
     start = (jnp.zeros((batch, self.state // 2)),) * 2
     re, im = linear_recurrence(tuple(p[None, None] for p in a), bu, start)
-    return self._output(re[time - last:], im[time - last:], u_TxBxH[time - last:]), {"re": re[-1], "im": im[-1]}
+    y_LxBxH = self._output(re[time - last:], im[time - last:], u_TxBxH[time - last:])
+    return partition.constrain(y_LxBxH, None, "batch", None), {"re": re[-1], "im": im[-1]}
 
   def step(self, u_BxH, state):
     (a_re, a_im), matrices = self._discretize()
