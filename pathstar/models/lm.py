@@ -57,6 +57,11 @@ class ModelFields:
     return Trunk(depth=self.num_layers * self.num_loops, **{name: getattr(self, name) for name in names})
 
 
+def residual(x_BxTxD):
+  """On a mesh: whole features, and the batch where it is. Parameters sharded over the same devices come to it."""
+  return partition.constrain(x_BxTxD, "batch", None, None)
+
+
 class Block(nn.Module):
   """norm, mixer, norm, MLP around a residual stream."""
 
@@ -74,8 +79,8 @@ class Block(nn.Module):
     return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
 
   def __call__(self, x_BxTxD, last: int, max_length: int):
-    y_BxLxD, cache = self.mixer(self.mixer_norm(x_BxTxD), last, max_length)
-    return self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], y_BxLxD), cache
+    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), last, max_length)
+    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], residual(y_BxLxD))), cache
 
   def step(self, x_BxD, cache, index):
     y_BxD, cache = self.mixer.step(self.mixer_norm(x_BxD), cache, index)
@@ -160,16 +165,10 @@ class LM:
   def _forward(self, params, tokens_BxT, last: int, max_length: int):
     """Hidden states (B, last, D) before the final norm, and one cache per loop."""
     block, time = self._block, tokens_BxT.shape[1]
-    # The batch stays where it is and parameters come to it, where they are sharded over the same devices.
-    on_batch = lambda x_BxTxD: partition.constrain(x_BxTxD, "batch", None, None)
-
-    def apply(x, layer, last):
-      y, cache = block.apply({"params": layer}, x, last, max_length)
-      return on_batch(y), cache
-
+    apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
     if self.fields.remat:
       apply = jax.checkpoint(apply, static_argnums=2)
-    x = embedded = on_batch(self._embed(params, tokens_BxT, 0))
+    x = embedded = residual(self._embed(params, tokens_BxT, 0))
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
