@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 import jax
@@ -57,6 +58,8 @@ class Writer:
     self.flush()
     self._file.close()
     self.events.close()
+    if self._local != self._folder:
+      shutil.rmtree(self._local)
 
 
 class Recorder:
