@@ -29,11 +29,12 @@ setup(
         "matplotlib>=3.10",
         "pillow>=11",
         "tqdm>=4.67",
+        "etils[epath]>=1.9",
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff"],
         "cuda": ["jax[cuda13]"],
-        "tpu": ["jax[tpu]"],
+        "tpu": ["jax[tpu]", "gcsfs>=2025.2"],
         "tpu-aot": ["libtpu==0.0.42.*"],
     },
     entry_points={"console_scripts": ["pathstar = pathstar.cli:main"]},

@@ -1,6 +1,7 @@
 """Run by test_mesh.py: trains on meshes of eight simulated devices and prints what it found as JSON."""
 
 import json
+import pathlib
 import sys
 
 import jax
@@ -71,4 +72,4 @@ def main(fields, folder):
   print(json.dumps(found))
 
 
-main(json.loads(sys.argv[1]), sys.argv[2])
+main(json.loads(sys.argv[1]), pathlib.Path(sys.argv[2]))

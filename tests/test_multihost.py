@@ -8,16 +8,14 @@ import socket
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from pathstar import cli, hosts, metrics, train, workdir
+from pathstar import hosts, metrics, train, workdir
 from pathstar.errors import UserError
 
 FIELDS = {"train.num_steps": 200, "train.steps_per_call": 2, "train.log_every": 20, "train.checkpoint_every": 100, "eval.every": 100,
           "model.num_layers": 2}
 RUN = pathlib.Path(__file__).parent / "one_process.py"
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +54,14 @@ def same(folder, whole):
                     for f in (folder, whole))
     assert [list(row) for row in rows] == [list(row) for row in wanted]
     for row, want in zip(rows, wanted, strict=True):
-      np.testing.assert_allclose([row["train/loss"] for row in [row] if "train/loss" in row],
-                                 [want["train/loss"] for want in [want] if "train/loss" in want], rtol=2e-3)
+      assert row.get("train/loss") == pytest.approx(want.get("train/loss"), rel=2e-3)
     results = [json.loads((f / "runs" / seed / workdir.RESULT).read_text()) for f in (folder, whole)]
     assert results[0].keys() == results[1].keys() and results[0]["status"] == "done"
     assert results[0]["eval/test/loss"] == pytest.approx(results[1]["eval/test/loss"], rel=1e-2)
 
 
-@pytest.mark.parametrize("mesh", ["data=8", "run=2,data=4", "run=2,data=2,model=2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["run=2,data=4", "run=2,data=2,model=2"])
 def test_two_processes_are_one(job, whole, tmp_path, mesh):
   status, out, error = job(tmp_path, 2, mesh)
   assert status == [0, 0], error
@@ -71,6 +69,7 @@ def test_two_processes_are_one(job, whole, tmp_path, mesh):
   same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_stops_both_and_one_process_goes_on(job, whole, tmp_path):
   status, _, error = job(tmp_path, 2, "data=8", stop_at=20)
   assert status == [train.EXIT_STOPPED] * 2, error
@@ -81,6 +80,7 @@ def test_sigterm_to_one_stops_both_and_one_process_goes_on(job, whole, tmp_path)
   same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_what_one_process_refuses_both_refuse(job, tmp_path):
   (tmp_path / "runs" / "1").mkdir(parents=True)
   (tmp_path / "runs" / "1" / "thesis.tex").write_text("")
@@ -88,6 +88,13 @@ def test_what_one_process_refuses_both_refuse(job, tmp_path):
   assert status == [2, 2] and all("not a run's folder (it holds 'thesis.tex')" in text for text in error)
 
 
+@pytest.mark.slow
 def test_devices_of_other_processes_are_not_left_out(job, tmp_path):
   status, _, error = job(tmp_path, 2, "run=2")
   assert status == [2, 2] and all("must be of all 8 devices, since they belong to several processes" in text for text in error)
+
+
+@pytest.mark.parametrize("how", ["here", "here:1,2", "here:1,2,2", "here:1,a,0", "here,2,0"])
+def test_a_process_is_described_in_full(how):
+  with pytest.raises(UserError, match="--distributed = .* must be ADDRESS:PORT,COUNT,ID"):
+    hosts.join(how)
