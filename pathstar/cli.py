@@ -15,6 +15,7 @@ from pathstar.errors import UserError, choose
 COMMANDS = {
     "train": "one run",
     "sweep": "all cells of a config's grid",
+    "plan": "what a config costs on hardware that is not here",
     "report": "tables and figures of a folder of runs",
     "eval": "a finished run's model on the test split or on a file",
     "sample": "show, draw or export examples",

@@ -87,7 +87,9 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
 
 def compile_program(configs: Sequence[Config], mesh) -> Program:
   """The functions of a pack on a mesh; each is compiled when first called."""
-  config, runs = configs[0], functools.partial(jax.vmap, spmd_axis_name="run")
+  platform = mesh.devices.flat[0].platform  # a mesh may be of devices that are not here (pathstar plan)
+  config = dataclasses.replace(configs[0], model=configs[0].model.on(platform))
+  runs = functools.partial(jax.vmap, spmd_axis_name="run")
   init = runs(functools.partial(init_state, config))
   boxed = jax.eval_shape(init, pack_values(configs))
   shardings = partition.state_shardings(mesh, boxed, config.mesh)
@@ -104,7 +106,7 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
   return Program(
       # Random numbers compile slowly on CPU and run once.
       init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
-          {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None)),
+          {"xla_backend_optimization_level": 0} if platform == "cpu" else None)),
       block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs)),
       evaluate=jax.jit(evaluate),
       decode=jax.jit(decode),

@@ -154,6 +154,12 @@ class LM:
       new.append(loop)
     return self._logits(params, x_BxD[:, None])[:, 0], new
 
+  def on(self, platform: str) -> "LM":
+    """The model for devices of `platform`, which need not be those of this machine: where a field says "by platform", decided."""
+    if self.fields.scan_layers is not None:
+      return self
+    return dataclasses.replace(self, fields=dataclasses.replace(self.fields, scan_layers=platform != "cpu"))
+
   @property
   def _block(self) -> Block:
     return Block(self.fields.trunk(), self.mixer)
