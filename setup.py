@@ -17,6 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pathstar", "pathstar.*"]),
+    package_data={"pathstar": ["topologies/*.txtpb"]},
     install_requires=[
         "jax>=0.10",
         "flax>=0.12.8",
@@ -29,12 +30,15 @@ setup(
         "matplotlib>=3.10",
         "pillow>=11",
         "tqdm>=4.67",
+        "etils[epath]>=1.9",
     ],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff"],
         "cuda": ["jax[cuda13]"],
-        "tpu": ["jax[tpu]"],
+        "tpu": ["jax[tpu]", "gcsfs>=2025.2"],
+        # Compilers alone, for `pathstar plan` on a machine without the hardware.
         "tpu-aot": ["libtpu==0.0.42.*"],
+        "cuda-aot": ["jax-cuda13-plugin>=0.10", "jax-cuda13-pjrt>=0.10"],
     },
     entry_points={"console_scripts": ["pathstar = pathstar.cli:main"]},
 )

@@ -58,6 +58,13 @@ class Checkpoints:
       (self._folder / str(step)).rename(self._folder / f"{step}.corrupt")
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
 
+  def preempted(self, steps: range) -> bool:
+    """Whether one of several processes got SIGTERM; true on all of them after the same dispatch.
+
+    To be asked after every dispatch, about its steps: the processes agree on the first step that none has reached yet.
+    """
+    return any(self._manager.reached_preemption(step) for step in steps)
+
   def wait(self) -> None:
     """Returns once the last save is committed."""
     self._manager.wait_until_finished()

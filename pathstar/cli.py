@@ -15,6 +15,7 @@ from pathstar.errors import UserError, choose
 COMMANDS = {
     "train": "one run",
     "sweep": "all cells of a config's grid",
+    "plan": "what a config costs on hardware that is not here",
     "report": "tables and figures of a folder of runs",
     "eval": "a finished run's model on the test split or on a file",
     "sample": "show, draw or export examples",
@@ -25,14 +26,20 @@ COMMANDS = {
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
   """Adds `--config` (and a required `--NAME` for each of `folders`), and reads `--config.FIELD=VALUE` overrides.
 
+  A command with a `workdir` trains: it also takes `--mesh`, and `--distributed`, which is acted on here.
+
   Returns (arguments, ConfigDict, the config file's module, its file argument). Raises UserError.
   """
-  from pathstar import config
+  from pathstar import config, hosts
 
   parser.add_argument("--config", required=True, metavar="FILE[:ARGS]", help="config file and its arguments; "
                       "--config.FIELD=VALUE (or a number of them) overrides a field")
   for name, text in folders.items():
     parser.add_argument(f"--{name}", required=True, help=text)
+  if "workdir" in folders:
+    parser.add_argument("--mesh", metavar="SPEC", help="devices by axis, as run=4,data=8,model=2 (,fsdp), or auto; the same as --config.mesh")
+    parser.add_argument("--distributed", nargs="?", const=hosts.AUTO, metavar="ADDRESS:PORT,COUNT,ID",
+                        help="this is one process of a job: as said, or as the cluster says (SLURM step, MPI, TPU pod)")
   overrides = [word for word in argv if word.startswith("--config.")]
   args = parser.parse_args([word for word in argv if not word.startswith("--config.")])
   values = {}
@@ -41,6 +48,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
     if not equals:
       raise UserError(f"{word}: must be written --config.{name}=VALUE")
     values[name] = value
+  if "workdir" in folders:
+    values |= {"mesh": args.mesh} if args.mesh is not None else {}
+    hosts.join(args.distributed)
   return args, *config.load(args.config, values)
 
 

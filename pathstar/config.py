@@ -233,11 +233,12 @@ def resolve(config: ConfigDict) -> Config:
 def _check_fit(config: Config) -> None:
   """Errors that two fields make together."""
   require(0 <= config.seed < 2**31, "seed", config.seed, "in [0, 2^31)")
-  problems = config.task.num_problems()
+  problems = config.task.num_problems()  # of a large graph beyond any float
   for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),
                               ("data.num_test", config.data.num_test, TEST_SHARE)):
-    require(wanted <= problems * share, name, wanted,
-            f"at most {int(problems * share)}: {config.task} with {problems} problems in all has no more in this split")
+    if wanted / share > problems:
+      raise UserError(f"{name} = {wanted!r}: must be at most {int(problems * share)}: {config.task} with {problems} problems "
+                      "in all has no more in this split")
   require(config.eval.num_examples <= config.data.num_test, "eval.num_examples", config.eval.num_examples,
           f"at most data.num_test = {config.data.num_test}")
   if config.data.num_train is not None:

@@ -1,11 +1,17 @@
-"""Devices: the mesh (run, data, model) and the rules from logical axes to mesh axes. No other module names devices."""
+"""Devices: the mesh (run, data, model) and the rules from logical axes to mesh axes. No other module names devices.
+
+A mesh is given as `run=4,data=8,model=2`, an axis left out being 1, or `auto`. `,fsdp` after either also shards parameters and
+optimiser state over `data`, each along its largest axis that divides (ZeRO stage 3, Rajbhandari et al. 2020, arXiv 1910.02054).
+"""
 
 import math
 import re
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pathstar.errors import UserError, choose, require
@@ -22,17 +28,26 @@ RULES = {
 }
 
 
+def split_spec(spec: str) -> tuple[str, bool]:
+  """`"run=4,data=2,fsdp"` -> (`"run=4,data=2"`, True)."""
+  sizes = [part for part in spec.split(",") if part != "fsdp"]
+  return ",".join(sizes), len(sizes) < spec.count(",") + 1
+
+
 def mesh_shape(spec: str, num_runs: int, batch_size: int, num_devices: int) -> dict[str, int]:
-  """`"run=4,data=2"` or `"auto"` -> size of each axis. `auto` gives devices to runs first, then to the batch.
+  """Size of each axis. `auto` uses the most devices it can, and shares them out to runs first, then to the batch.
 
   Raises:
     UserError: unknown axis, more devices than there are, or a size that doesn't divide what it shards.
   """
-  if spec == "auto":
-    run = math.gcd(num_devices, num_runs)
-    return {"run": run, "data": math.gcd(num_devices // run, batch_size), "model": 1}
+  sizes, _ = split_spec(spec)
+  if sizes == "auto":
+    largest = lambda whole, most: max(n for n in range(1, most + 1) if whole % n == 0)
+    pairs = [(run, largest(batch_size, num_devices // run)) for run in range(1, num_devices + 1) if num_runs % run == 0]
+    run, data = max(pairs, key=lambda pair: (math.prod(pair), pair))
+    return {"run": run, "data": data, "model": 1}
   shape = dict.fromkeys(AXES, 1)
-  for part in spec.split(","):
+  for part in sizes.split(","):
     name, _, size = part.partition("=")
     choose("mesh axis", name, AXES)
     require(size.isdigit() and int(size) >= 1, f"mesh axis {name}", size, "an integer >= 1, as in run=4,data=2")
@@ -44,14 +59,42 @@ def mesh_shape(spec: str, num_runs: int, batch_size: int, num_devices: int) -> d
   return shape
 
 
-def make_mesh(spec: str, num_runs: int, batch_size: int) -> Mesh:
-  """The mesh over this job's devices; see `mesh_shape`."""
-  devices = jax.devices()
+def make_mesh(spec: str, num_runs: int, batch_size: int, devices: Sequence | None = None) -> Mesh:
+  """The mesh of a pack; see `mesh_shape`.
+
+  Args:
+    spec: config field `mesh`.
+    num_runs: runs of the pack.
+    batch_size: examples per step and run.
+    devices: what to build it from, attached or not; None: this job's devices.
+
+  Raises:
+    UserError: as `mesh_shape`; or it leaves out devices of other processes, or can't be laid over the slices.
+  """
+  devices = jax.devices() if devices is None else list(devices)
   shape = mesh_shape(spec, num_runs, batch_size, len(devices))
   used = math.prod(shape.values())
-  if used < len(devices) and jax.process_count() > 1:
-    raise UserError(f"mesh = {spec!r}: must use all {len(devices)} devices when several processes run; it uses {used}")
-  return jax.make_mesh(tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:used])
+  if used < len(devices):
+    require(len({d.process_index for d in devices}) == 1, "mesh", spec,
+            f"of all {len(devices)} devices, since they belong to several processes; it uses {used}")
+    grid = np.array(devices[:used]).reshape(tuple(shape.values()))
+  else:
+    grid = _grid(spec, shape, devices)
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _grid(spec: str, shape: dict[str, int], devices: Sequence) -> np.ndarray:
+  """Devices in the shape of the mesh, such that `model`, the last axis, has the shortest ways."""
+  slices = len({getattr(d, "slice_index", 0) for d in devices})
+  if slices == 1:
+    return mesh_utils.create_device_mesh(tuple(shape.values()), devices, allow_split_physical_axes=True)
+  # The network between slices is slow: runs never talk to each other, the batch does so once a step.
+  across = next((axis for axis in ("run", "data") if shape[axis] % slices == 0), None)
+  if across is None:
+    raise UserError(f"mesh = {spec!r}: must have run or data a multiple of the {slices} slices")
+  outer = {axis: slices if axis == across else 1 for axis in AXES}
+  inner = [shape[axis] // outer[axis] for axis in AXES]
+  return mesh_utils.create_hybrid_device_mesh(inner, tuple(outer.values()), devices, allow_split_physical_axes=True)
 
 
 def sharding(mesh: Mesh, *logical: str | None) -> NamedSharding:
@@ -59,30 +102,140 @@ def sharding(mesh: Mesh, *logical: str | None) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(*(RULES.get(name) for name in logical)))
 
 
-def state_shardings(mesh: Mesh, boxed_state):
-  """Shardings of a training state with leading run axis, from its abstract form with flax's logical-axis boxes."""
+def alone() -> bool:
+  """Whether the program being traced runs on one device."""
+  return math.prod(jax.sharding.get_abstract_mesh().shape.values()) == 1
+
+
+def constrain(x, *logical: str | None):
+  """`x` sharded by its logical axes inside a compiled function; as it is where there is one device or no mesh.
+
+  Raises:
+    UserError: `model` does not divide such an axis.
+  """
+  if alone():
+    return x
+  shape = jax.sharding.get_abstract_mesh().shape
+  axes = [RULES.get(name) for name in logical]
+  for i, (name, axis) in enumerate(zip(logical, axes, strict=True)):
+    if axis is not None and x.shape[i] % shape[axis]:
+      if name != "batch":  # the chunk of an evaluation may be of any size, and is then not shared out
+        raise UserError(f"mesh axis {axis} = {shape[axis]}: must divide axis {name!r} of the model, of size {x.shape[i]}")
+      axes[i] = None
+  return jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def state_shardings(mesh: Mesh, boxed_state, spec: str):
+  """Shardings of a training state with leading run axis, from its abstract form with flax's logical-axis boxes.
+
+  Raises:
+    UserError: `model` does not divide an axis of a parameter.
+  """
+  _, fsdp = split_spec(spec)
+  is_box = lambda x: isinstance(x, nn.LogicallyPartitioned)
 
   def one(path, leaf):
-    boxed = isinstance(leaf, nn.LogicallyPartitioned)
-    if boxed and not jax.tree.leaves(leaf):  # a box around nothing: a parameter that another part of the optimiser holds
+    if is_box(leaf) and not jax.tree.leaves(leaf):  # nothing in it: a parameter that another part of the optimiser holds
       return leaf.value
-    stacked = re.search(r"\bbody\b", jax.tree_util.keystr(path)) and leaf_ndim(leaf) > 1
-    names = tuple(leaf.names) if boxed else ()
-    return sharding(mesh, "run", *(("layer",) if stacked else ()), *names)
+    shape = np.shape(leaf.value if is_box(leaf) else leaf)
+    stacked = re.search(r"\bbody\b", jax.tree_util.keystr(path)) and len(shape) > 1
+    names = ["run", *(["layer"] if stacked else []), *(leaf.names if is_box(leaf) else ())]
+    names += [None] * (len(shape) - len(names))
+    axes = [RULES.get(name) for name in names]
+    for name, axis, size in zip(names[1:], axes[1:], shape[1:], strict=True):
+      require(axis is None or size % mesh.shape[axis] == 0, f"mesh axis {axis}", mesh.shape.get(axis),
+              f"a divisor of axis {name!r} of {jax.tree_util.keystr(path, simple=True, separator='/')}, of size {size}")
+    first = 2 if stacked else 1
+    free = [i for i in range(first, len(shape)) if axes[i] is None and shape[i] % mesh.shape["data"] == 0]
+    if fsdp and free:
+      axes[max(free, key=lambda i: shape[i])] = "data"
+    return NamedSharding(mesh, PartitionSpec(*axes))
 
-  def leaf_ndim(leaf):
-    return np.ndim(leaf.value) if isinstance(leaf, nn.LogicallyPartitioned) else np.ndim(leaf)
-
-  return jax.tree_util.tree_map_with_path(one, boxed_state, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned))
+  return jax.tree_util.tree_map_with_path(one, boxed_state, is_leaf=is_box)
 
 
 def local_part(target: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
-  """The box of a global array that this process's devices hold, as one slice an axis."""
+  """The smallest box of a global array that holds what is on this process's devices, as one slice an axis."""
   indices = list(target.addressable_devices_indices_map(shape).values())
   bounds = [[index[axis].indices(size)[:2] for index in indices] for axis, size in enumerate(shape)]
   return tuple(slice(min(b[0] for b in axis), max(b[1] for b in axis)) for axis in bounds)
 
 
-def put(target: NamedSharding, local: np.ndarray) -> jax.Array:
-  """A global array from the part that this process holds."""
-  return jax.make_array_from_process_local_data(target, local)
+def put(target: NamedSharding, shape: tuple[int, ...], local: np.ndarray) -> jax.Array:
+  """A global array whose leading axes are `shape`, from this process's part of it (see `local_part`)."""
+  if jax.process_count() == 1:
+    return jax.device_put(local, target)
+  start = [part.start for part in local_part(target, shape)]
+  whole = shape + local.shape[len(shape):]
+
+  def shard(index):
+    bounds = [i.indices(n) for i, n in zip(index, shape, strict=False)]
+    return local[tuple(slice(b[0] - s, b[1] - s) for b, s in zip(bounds, start, strict=True))]
+
+  return jax.make_array_from_callback(whole, target, shard)
+
+
+_COLLECTIVE = re.compile(r" (?:all-reduce|all-gather|reduce-scatter|(?:ragged-)?all-to-all|collective-permute|collective-broadcast)"
+                         r"(?:-start)?\((.*)")
+
+
+def collectives(compiled_text: str, mesh: Mesh) -> dict[str, int]:
+  """How many collectives of a compiled program cross which axes of its mesh.
+
+  Args:
+    compiled_text: `jitted.lower(...).compile().as_text()`. A collective in a loop's body counts once.
+    mesh: the mesh that it was compiled for.
+
+  Returns:
+    {"data": 4, "data+model": 1, ...}; what moves nothing between devices is left out.
+
+  Raises:
+    ValueError: a collective whose groups are written in an unknown way.
+  """
+  shape, counts = tuple(mesh.shape.values()), {}
+  for line in compiled_text.splitlines():
+    if (found := _COLLECTIVE.search(line)) is None:
+      continue
+    crossed = set()
+    for group in _groups(found[1], mesh.size):
+      coordinates = np.array(np.unravel_index(group, shape))
+      crossed |= {axis for axis, ids in zip(AXES, coordinates, strict=True) if len(set(ids)) > 1}
+    if crossed:
+      name = "+".join(axis for axis in AXES if axis in crossed)
+      counts[name] = counts.get(name, 0) + 1
+  return counts
+
+
+def _groups(attributes: str, num_devices: int) -> list[list[int]]:
+  """Device numbers, as places in the mesh, that talk to each other in one collective; XLA has four ways of writing them."""
+  if pairs := re.search(r"source_target_pairs=\{([\d,{} ]*)\}", attributes):
+    return [_numbers(pair) for pair in re.findall(r"\{([\d, ]*)\}", pairs[1])]
+  if listed := re.search(r"replica_groups=\{((?:\{[\d, ]*\},?)*)\}", attributes):
+    return [_numbers(group) for group in re.findall(r"\{([\d, ]*)\}", listed[1])] or [list(range(num_devices))]
+  if iota := re.search(r"replica_groups=\[([\d,]+)\]<=(\S+)", attributes):
+    return _iota(iota[2]).reshape(_numbers(iota[1])).tolist()
+  if named := re.search(r"replica_groups=mesh\[([^]]*)\](?:, device_ids=\((\S*)\))? \{([^}]*)\}", attributes):
+    sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
+    chosen = {name: (int(before or 1), int(size or sizes[name]))
+              for name, before, size in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", named[3])}
+    shape, talking = [], []
+    for name, size in sizes.items():  # part of an axis: its size as (before, the part, the rest)
+      before, part = chosen.get(name, (1, 1))
+      talking.append(len(shape) + 1)
+      shape += [before, part, size // before // part]
+    order = named[2] or f"[{math.prod(shape)}]"
+    ids = _iota(order) if order.startswith("[") else np.array(_numbers(order))
+    ids = np.moveaxis(ids.reshape(shape), talking, range(-len(talking), 0))
+    return ids.reshape(-1, math.prod(part for _, part in chosen.values())).tolist()
+  raise ValueError(f"unknown form of a collective's groups: {attributes[:300]}")
+
+
+def _numbers(text: str) -> list[int]:
+  return [int(n) for n in re.findall(r"\d+", text)]
+
+
+def _iota(text: str) -> np.ndarray:
+  """`[4,2]T(1,0)`: 0, 1, ... in shape (4, 2), its axes in the order (1, 0)."""
+  shape, order = re.match(r"\[([\d,]+)\](?:T\(([\d,]+)\))?", text).groups(default="")
+  ids = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+  return ids.transpose(_numbers(order)) if order else ids

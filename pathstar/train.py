@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pathstar import cli, data, draw, evals, metrics, optimizer, partition, tensorboard, workdir
+from pathstar import cli, data, draw, evals, hosts, metrics, optimizer, partition, workdir
 from pathstar.checkpoint import Checkpoints
 from pathstar.config import Config, resolve
+from pathstar.metrics import Recorder
 from pathstar.objectives import base
 from pathstar.progress import Progress
 
@@ -86,10 +87,12 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
 
 def compile_program(configs: Sequence[Config], mesh) -> Program:
   """The functions of a pack on a mesh; each is compiled when first called."""
-  config, runs = configs[0], functools.partial(jax.vmap, spmd_axis_name="run")
+  platform = mesh.devices.flat[0].platform  # a mesh may be of devices that are not here (pathstar plan)
+  config = dataclasses.replace(configs[0], model=configs[0].model.on(platform))
+  runs = functools.partial(jax.vmap, spmd_axis_name="run")
   init = runs(functools.partial(init_state, config))
   boxed = jax.eval_shape(init, pack_values(configs))
-  shardings = partition.state_shardings(mesh, boxed)
+  shardings = partition.state_shardings(mesh, boxed, config.mesh)
   over_runs = partition.sharding(mesh, "run")
   batches = partition.sharding(mesh, None, "run", "batch")
 
@@ -103,7 +106,7 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
   return Program(
       # Random numbers compile slowly on CPU and run once.
       init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
-          {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None)),
+          {"xla_backend_optimization_level": 0} if platform == "cpu" else None)),
       block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs)),
       evaluate=jax.jit(evaluate),
       decode=jax.jit(decode),
@@ -112,6 +115,17 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
       batch_sharding=batches,
       mesh=mesh,
   )
+
+
+def abstract_inputs(configs: Sequence[Config], program: Program) -> tuple[Any, dict, dict]:
+  """Shapes and shardings of what `program.block` takes: `program.block.lower(*...)` needs no device and no data."""
+  config, mesh = configs[0], program.mesh
+  place = lambda x, target, shape: jax.ShapeDtypeStruct(shape, x.dtype, sharding=target)
+  state = jax.tree.map(lambda x, s: place(x, s, x.shape), program.abstract_state, program.state_shardings)
+  values = {name: place(x, partition.sharding(mesh, "run"), x.shape) for name, x in pack_values(configs).items()}
+  one = data.TrainSource(tuple(configs[:1]), (slice(1), slice(1), slice(1)))[0]
+  shape = (config.steps_per_call, len(configs), config.train.batch_size)
+  return state, values, {k: place(x, program.batch_sharding, shape + x.shape[3:]) for k, x in one.items()}
 
 
 def pack_values(configs: Sequence[Config]) -> dict[str, np.ndarray]:
@@ -123,53 +137,10 @@ def pack_values(configs: Sequence[Config]) -> dict[str, np.ndarray]:
   }
 
 
-class Recorder:
-  """Hands each run its own numbers, one dispatch behind the device."""
-
-  def __init__(self, config: Config, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
-    self._config, self._progress = config, progress
-    self._writers = [metrics.Writer(folder, start_step) for folder in folders]
-    self._pending: tuple[int, dict] | None = None
-    self.diverged_at = np.full(len(folders), -1)
-    if start_step == 0:
-      for writer, folder in zip(self._writers, folders, strict=True):
-        writer.describe(config, folder.name)
-
-  def push(self, step: int, values: dict) -> None:
-    """Takes device values of `step`; writes those of the push before, which are there by now."""
-    self.drain()
-    self._pending = (step, values)
-
-  def drain(self) -> None:
-    if self._pending is None:
-      return
-    step, values = self._pending
-    values = jax.device_get(values)
-    self._pending = None
-    self.diverged_at = values.pop("diverged_at", self.diverged_at)
-    if values:
-      rates = self._progress.rates(step) if "train/loss" in values else {}
-      for run, writer in enumerate(self._writers):
-        if not 0 <= self.diverged_at[run] <= step:
-          writer.write(step, {name: value[run] for name, value in values.items()} | rates)
-    shown = {"loss": "train/loss", "exact_match": "eval/test/exact_match"}
-    self._progress.update(step, **{name: float(values[tag].mean()) for name, tag in shown.items() if tag in values})
-
-  def flush(self) -> None:
-    self.drain()
-    for writer in self._writers:
-      writer.flush()
-
-  def picture(self, run: int, step: int, figure) -> None:
-    self._writers[run].events.image(step, "example", *tensorboard.png_of(figure))
-
-  def close(self) -> None:
-    for writer in self._writers:
-      writer.close()
-
-
 def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path) -> list[dict]:
   """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
+
+  Of several processes all call this, and all but the first return an empty list.
 
   Args:
     configs: the runs; they differ in `config.VALUE_FIELDS` alone.
@@ -183,18 +154,19 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   config, steps_per_call = configs[0], configs[0].steps_per_call
   num_steps = config.train.num_steps
   with contextlib.ExitStack() as stack:
-    for run_config, folder in zip(configs, folders, strict=True):
-      stack.enter_context(workdir.lock(workdir.make(folder)))
-      workdir.claim(folder, run_config.fields)
+    with hosts.together():
+      for run_config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
+        stack.enter_context(workdir.lock(workdir.make(folder)))
+        workdir.claim(folder, run_config.fields)
     mesh = partition.make_mesh(config.mesh, len(configs), config.train.batch_size)
     stack.enter_context(jax.set_mesh(mesh))
     program = compile_program(configs, mesh)
-    values = jax.device_put(pack_values(configs), partition.sharding(mesh, "run"))
+    values = over_runs(mesh, pack_values(configs))
 
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(checkpoint_folder, config.train.keep_checkpoints)))
     restored = checkpoints.restore(program.abstract_state, program.state_shardings)
     start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
-    if start_step:
+    if start_step and hosts.is_first():
       print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
 
     examples = eval_inputs(configs, mesh)
@@ -203,47 +175,55 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     progress = stack.enter_context(contextlib.closing(
         Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
     recorder = stack.enter_context(contextlib.closing(Recorder(config, folders, start_step, progress)))
-    stop = stack.enter_context(_stop_on_signals())
+    stopped = stack.enter_context(_stop_on_signals(checkpoints))
     begin = time.monotonic()
     if start_step == 0:
       recorder.push(0, evaluate(program, state["params"], examples, decode=True))
 
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.block(state, values, next(batches))
-      found = dict(logged) if step % config.train.log_every == 0 else {"diverged_at": logged["diverged_at"]}
+      found = dict(logged) if step % config.train.log_every == 0 else {}
       if (decode := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
-        found |= evaluate(program, state["params"], examples, decode)
-      recorder.push(step, found)
+        found |= evaluate(program, state["params"], examples, decode) | {"diverged_at": logged["diverged_at"]}
+      recorder.push(step, found, after=logged)
       all_diverged = bool((recorder.diverged_at >= 0).all())
-      if step % config.train.checkpoint_every == 0 or step == num_steps or stop.is_set() or all_diverged:
+      stop = stopped(range(step - steps_per_call + 1, step + 1))
+      if step % config.train.checkpoint_every == 0 or step == num_steps or stop or all_diverged:
         recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
         checkpoints.save(step, state, {"train_seconds": extra["train_seconds"] + time.monotonic() - begin})
       if all_diverged:
         break
-      if stop.is_set():
+      if stop:
         checkpoints.wait()
         raise Stopped(f"stopped by a signal at step {step} of {num_steps}; the same command resumes")
 
     recorder.flush()
     checkpoints.wait()
     seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
-    diverged_at = jax.device_get(state["diverged_at"])
     _, tokens_RxNxL = program.decode(state["params"], examples["test"])
-    example, answer_RxL = jax.device_get((jax.tree.map(lambda x: x[0, 0], examples["test"]), tokens_RxNxL[:, 0]))
+    first = jax.tree.map(lambda x: x[0, 0], examples["test"])
+    example, answer_RxL, diverged_at = jax.device_get(hosts.everywhere((first, tokens_RxNxL[:, 0], state["diverged_at"])))
     results = []
-    for run, folder in enumerate(folders):
+    for run, folder in enumerate(folders) if hosts.is_first() else ():
       recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxL[run]))
       results.append(_result(configs[run], folder, int(diverged_at[run]), seconds))
-  for folder, result in zip(folders, results, strict=True):
-    workdir.write_json(folder / workdir.RESULT, result)
+  with hosts.together():  # no process goes on before the results are there
+    for folder, result in zip(folders, results, strict=False):
+      workdir.write_json(folder / workdir.RESULT, result)
   return results
+
+
+def over_runs(mesh, tree):
+  """Arrays (R, ...) that every process holds whole, on the devices."""
+  target = partition.sharding(mesh, "run")
+  put = lambda x: partition.put(target, x.shape[:1], x[partition.local_part(target, x.shape[:1])])
+  return jax.tree.map(put, tree)
 
 
 def eval_inputs(configs: Sequence[Config], mesh) -> dict[str, dict]:
   """The fixed examples of each split for each run (R, N, ...), on the devices."""
   return {
-      split: jax.device_put(
-          jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)), partition.sharding(mesh, "run"))
+      split: over_runs(mesh, jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)))
       for split in ("test", "train")
   }
 
@@ -270,7 +250,7 @@ def device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iter
   config = configs[0]
   shape = (config.steps_per_call, len(configs), config.train.batch_size)
   for batch in data.train_batches(tuple(configs), partition.local_part(sharding, shape), start_step):
-    yield {name: partition.put(sharding, array) for name, array in batch.items()}
+    yield {name: partition.put(sharding, shape, array) for name, array in batch.items()}
 
 
 def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: float) -> dict:
@@ -284,11 +264,18 @@ def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: flo
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[Any]:
-  """An event that SIGTERM or SIGINT sets; a second signal acts at once."""
+def _stop_on_signals(checkpoints: Checkpoints) -> Iterator[Callable[[range], bool]]:
+  """A function of a dispatch's steps that says whether to stop: SIGTERM or SIGINT came; a second signal acts at once.
+
+  With several processes it is SIGTERM alone, to any of them, which JAX catches, so that all stop after the same dispatch.
+  """
   event = threading.Event()
+  if hosts.several():
+    yield checkpoints.preempted
+    return
+  stopped = lambda steps: event.is_set()
   if threading.current_thread() is not threading.main_thread():
-    yield event
+    yield stopped
     return
 
   def handle(number, frame):
@@ -297,7 +284,7 @@ def _stop_on_signals() -> Iterator[Any]:
 
   before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    yield event
+    yield stopped
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
@@ -307,11 +294,11 @@ def main(argv: Sequence[str]) -> int:
   """`pathstar train`."""
   parser = argparse.ArgumentParser("pathstar train", description="Trains one run; the same command again resumes it.")
   args, config, *_ = cli.parse(parser, argv, workdir="folder of the run")
-  folder = pathlib.Path(args.workdir)
-  [result] = train([resolve(config)], [folder], folder / "checkpoints")
-  print(f"{folder}: {result['status']} at step {result['steps']}"
-        + "".join(f"  {name} {result[tag]:.3f}" for name, tag in
-                  (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match")) if tag in result))
+  folder = workdir.path(args.workdir)
+  for result in train([resolve(config)], [folder], folder / "checkpoints"):
+    print(f"{folder}: {result['status']} at step {result['steps']}"
+          + "".join(f"  {name} {result[tag]:.3f}" for name, tag in
+                    (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match")) if tag in result))
   return 0
 
 

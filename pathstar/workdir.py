@@ -1,18 +1,26 @@
-"""A run's folder: who holds it, what config it was started with, and files that are whole or absent."""
+"""A run's folder: who holds it, what config it was started with, and files that are whole or absent.
+
+A folder may be remote (`gs://bucket/...`), read and written through etils.epath. What grows line by line is then written to a local
+folder and copied at every flush, since an object store can't append.
+"""
 
 import contextlib
+import errno
 import fcntl
 import json
+import logging
 import os
 import pathlib
 import platform
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 
 import jax
+from etils import epath
 
 from pathstar.config import FREE_FIELDS
 from pathstar.errors import UserError
@@ -22,31 +30,67 @@ _LOCK = ".lock"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "ml-collections", "tensorboard", "numpy")
 
 
-def make(path: str | os.PathLike) -> pathlib.Path:
+_log = logging.getLogger(__name__)
+
+
+def is_remote(folder: str | os.PathLike) -> bool:
+  return "://" in str(folder)
+
+
+def path(folder: str | os.PathLike) -> pathlib.Path:
+  """The path of a folder, which may be remote."""
+  return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder)
+
+
+def make(folder: str | os.PathLike) -> pathlib.Path:
   """The folder, made if absent. Raises UserError if it can't be written to."""
-  folder = pathlib.Path(path)
+  made = path(folder)
   try:
-    folder.mkdir(parents=True, exist_ok=True)
+    made.mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise UserError(f"workdir = {str(path)!r}: can't be made ({error.strerror})") from None
-  if not os.access(folder, os.W_OK):
-    raise UserError(f"workdir = {str(path)!r}: not writable")
-  return folder
+    raise UserError(f"workdir = {str(folder)!r}: can't be made ({error.strerror})") from None
+  except ImportError as error:
+    raise UserError(f"workdir = {str(folder)!r}: needs a package that is not installed ({error})") from None
+  if not is_remote(folder) and not os.access(made, os.W_OK):
+    raise UserError(f"workdir = {str(folder)!r}: not writable")
+  return made
+
+
+def staging(folder: pathlib.Path) -> pathlib.Path:
+  """Where files that grow are written: the folder itself, or a local one for a remote folder."""
+  return pathlib.Path(tempfile.mkdtemp(prefix="pathstar-")) if is_remote(folder) else folder
+
+
+def publish(local: pathlib.Path, folder: pathlib.Path) -> None:
+  """Copies what stands in `local` (see `staging`) to the folder."""
+  if local != folder:
+    for file in local.iterdir():
+      (folder / file.name).write_bytes(file.read_bytes())
 
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[None]:
   """Holds the folder for the life of the process: the kernel frees it however the holder ends.
 
+  Where the file system has no locks it says so and holds nothing.
+
   Raises:
     UserError: another process holds it; the message says which.
   """
+  if is_remote(folder):
+    _log.warning("%s: not locked, a remote folder has no locks; start it once at a time", folder)
+    yield
+    return
   with open(folder / _LOCK, "a+") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       file.seek(0)
       raise UserError(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+        raise
+      _log.warning("%s: not locked, this file system has no locks (%s); start it once at a time", folder, error.strerror)
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
@@ -82,6 +126,9 @@ def write_json(file: pathlib.Path, value) -> None:
 
 def write_text(file: pathlib.Path, text: str) -> None:
   """Writes the file whole or not at all."""
+  if is_remote(file):  # an object appears when it is complete
+    file.write_text(text)
+    return
   temporary = file.with_name(f".{file.name}.{os.getpid()}")
   with open(temporary, "w") as out:
     out.write(text)

@@ -46,8 +46,8 @@ class Interrupt:
   def __init__(self, monkeypatch, step, act):
     push = train.Recorder.push
 
-    def pushed(recorder, at, values):
-      push(recorder, at, values)
+    def pushed(recorder, at, *args, **kwargs):
+      push(recorder, at, *args, **kwargs)
       if at == step:
         monkeypatch.setattr(train.Recorder, "push", push)
         act()

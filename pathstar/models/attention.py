@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pathstar import partition
 from pathstar.errors import require
 from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kernel_init
 
@@ -61,9 +62,13 @@ class Attention(nn.Module):
     return (lambda _, *args: init(look, *args), lambda _, *args: init(copy, *args),
             lambda _, shape, dtype: init(copy, shape[::-1], dtype).T)
 
+  def _heads(self, y_BxTxD):
+    """(B, T, H, K), whole heads on each device."""
+    return partition.constrain(y_BxTxD.reshape(*y_BxTxD.shape[:2], self.num_heads, -1), "batch", None, "heads", None)
+
   def _project(self, linear: Linear, norm: str, x_BxTxD, first):
-    """Heads (B, T, H, K) of the tokens at positions first, first + 1, ..."""
-    y = linear(x_BxTxD).reshape(*x_BxTxD.shape[:2], self.num_heads, -1)
+    """Heads of the tokens at positions first, first + 1, ..."""
+    y = self._heads(linear(x_BxTxD))
     if self.qk_norm:
       y = getattr(self, norm)(y)
     if self.trunk.positions in ("rope", "both"):
@@ -85,7 +90,7 @@ class Attention(nn.Module):
       x_BxTxD = self.shift(x_BxTxD, jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :-1])
     q = self._project(self.query, "query_norm", x_BxTxD[:, time - last:], time - last)
     k = self._project(self.key, "key_norm", x_BxTxD, 0)
-    v = self.value(x_BxTxD).reshape(k.shape)
+    v = self._heads(self.value(x_BxTxD))
     mask = jnp.arange(time)[None, :] <= jnp.arange(time - last, time)[:, None]
     room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
     cache = {"k": jnp.pad(k, room), "v": jnp.pad(v, room)} | ({"newest": newest} if self.token_shift else {})
@@ -99,7 +104,7 @@ class Attention(nn.Module):
     x_Bx1xD = x_BxD[:, None]
     q = self._project(self.query, "query_norm", x_Bx1xD, index)
     k = self._project(self.key, "key_norm", x_Bx1xD, index)
-    v = self.value(x_Bx1xD).reshape(k.shape)
+    v = self._heads(self.value(x_Bx1xD))
     cache = {
         "k": jax.lax.dynamic_update_slice_in_dim(cache["k"], k, index, axis=1),
         "v": jax.lax.dynamic_update_slice_in_dim(cache["v"], v, index, axis=1),

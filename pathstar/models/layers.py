@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pathstar import partition
+
 
 @dataclasses.dataclass(frozen=True)
 class Trunk:
@@ -32,6 +34,15 @@ def kernel_init(trunk: Trunk, residual: bool):
   return nn.initializers.normal(0.02 / (2 * trunk.depth) ** 0.5 if residual else 0.02)
 
 
+def product(x, kernel):
+  """x @ kernel over the last axis of x, in the type of x."""
+  kernel = kernel.astype(x.dtype)
+  if not partition.alone():  # one axis made of time and a sharded batch would have to be gathered
+    return jnp.einsum("...d,df->...f", x, kernel)
+  # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend.
+  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+
+
 class Linear(nn.Module):
   """y = x @ kernel over the last axis, without bias. `axes` are the kernel's logical axes (see partition.py)."""
 
@@ -44,10 +55,7 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x):
     init = nn.with_logical_partitioning(self.init or kernel_init(self.trunk, self.residual), self.axes)
-    kernel = self.param("kernel", init, (x.shape[-1], self.features), jnp.float32)
-    # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend.
-    y = x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)
-    return y.reshape(*x.shape[:-1], self.features)
+    return product(x, self.param("kernel", init, (x.shape[-1], self.features), jnp.float32))
 
 
 class Norm(nn.Module):

@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pathstar import partition
 from pathstar.errors import choose, require
 from pathstar.models.layers import MLP, Norm, Trunk, kernel_init
 
@@ -56,6 +57,11 @@ class ModelFields:
     return Trunk(depth=self.num_layers * self.num_loops, **{name: getattr(self, name) for name in names})
 
 
+def residual(x_BxTxD):
+  """On a mesh: whole features, and the batch where it is. Parameters sharded over the same devices come to it."""
+  return partition.constrain(x_BxTxD, "batch", None, None)
+
+
 class Block(nn.Module):
   """norm, mixer, norm, MLP around a residual stream."""
 
@@ -73,8 +79,8 @@ class Block(nn.Module):
     return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
 
   def __call__(self, x_BxTxD, last: int, max_length: int):
-    y_BxLxD, cache = self.mixer(self.mixer_norm(x_BxTxD), last, max_length)
-    return self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], y_BxLxD), cache
+    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), last, max_length)
+    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], residual(y_BxLxD))), cache
 
   def step(self, x_BxD, cache, index):
     y_BxD, cache = self.mixer.step(self.mixer_norm(x_BxD), cache, index)
@@ -149,6 +155,12 @@ class LM:
       new.append(loop)
     return self._logits(params, x_BxD[:, None])[:, 0], new
 
+  def on(self, platform: str) -> "LM":
+    """The model for devices of `platform`, which need not be those of this machine: where a field says "by platform", decided."""
+    if self.fields.scan_layers is not None:
+      return self
+    return dataclasses.replace(self, fields=dataclasses.replace(self.fields, scan_layers=platform != "cpu"))
+
   @property
   def _block(self) -> Block:
     return Block(self.fields.trunk(), self.mixer)
@@ -163,7 +175,7 @@ class LM:
     apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
     if self.fields.remat:
       apply = jax.checkpoint(apply, static_argnums=2)
-    x = embedded = self._embed(params, tokens_BxT, 0)
+    x = embedded = residual(self._embed(params, tokens_BxT, 0))
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}

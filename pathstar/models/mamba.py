@@ -29,7 +29,7 @@ import numpy as np
 
 from pathstar.errors import require
 from pathstar.models.conv import ShortConv
-from pathstar.models.layers import Linear, Trunk, kernel_init
+from pathstar.models.layers import Linear, Trunk, kernel_init, product
 from pathstar.models.s5 import check_steps
 from pathstar.models.scan import selective_scan
 
@@ -43,8 +43,8 @@ class Projection(Linear):
 
   @nn.compact
   def __call__(self, x):
-    kernel = self.param("kernel", nn.with_logical_partitioning(self.init, self.axes), (x.shape[-1], self.features), jnp.float32)
-    return (x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)).reshape(*x.shape[:-1], self.features)
+    init = nn.with_logical_partitioning(self.init, self.axes)
+    return product(x, self.param("kernel", init, (x.shape[-1], self.features), jnp.float32))
 
 
 class Mamba(nn.Module):

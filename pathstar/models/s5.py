@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pathstar import partition
 from pathstar.errors import choose, require
 from pathstar.models.conv import ShortConv
-from pathstar.models.layers import Linear, Trunk
+from pathstar.models.layers import Linear, Trunk, product
 from pathstar.models.scan import linear_recurrence
 
 _CLIP = -1e-4  # largest real part under s5_clip, as in the reference implementation
@@ -81,7 +82,7 @@ class SSM(nn.Module):
     self.d = param("D", nn.initializers.normal(1.0), ("embed",), (width,))
 
   def _discretize(self):
-    """Transition (re, im) (P,) and the input matrix (H, 2P), real parts before imaginary ones (equation 6 and appendix A)."""
+    """Transition (P,) and input matrix (H, P), each as (re, im) (equation 6 and appendix A)."""
     re = jnp.minimum(self.lambda_re, _CLIP) if self.clip else self.lambda_re
     im, dt = self.lambda_im, jnp.exp(self.log_step)
     x, y = re * dt, im * dt
@@ -98,27 +99,26 @@ class SSM(nn.Module):
       f = inverse[0] * dt, inverse[1] * dt
     b_re, b_im = self.b
     f_re, f_im = f[0][:, None], f[1][:, None]
-    return a, jnp.concatenate([f_re * b_re - f_im * b_im, f_re * b_im + f_im * b_re]).T
+    return a, ((f_re * b_re - f_im * b_im).T, (f_re * b_im + f_im * b_re).T)
 
   def _output(self, h_re, h_im, u):
     """y = 2 Re(C x) + D u, on any leading axes."""
-    matrix = 2 * jnp.concatenate([self.c[0], -self.c[1]], axis=1).T
-    h = jnp.concatenate([h_re, h_im], axis=-1).astype(u.dtype)
-    y = (h.reshape(-1, h.shape[-1]) @ matrix.astype(u.dtype)).reshape(u.shape)
+    y = product(h_re.astype(u.dtype), 2 * self.c[0].T) - product(h_im.astype(u.dtype), 2 * self.c[1].T)
     return y + self.d.astype(u.dtype).reshape((1,) * (u.ndim - 1) + (-1,)) * u
 
   def __call__(self, u_TxBxH, last: int):
     """Outputs (last, B, H) at the last times, and the state after all of them."""
-    (time, batch, width), pairs = u_TxBxH.shape, self.state // 2
-    a, matrix = self._discretize()
-    bu = (u_TxBxH.reshape(-1, width) @ matrix.astype(u_TxBxH.dtype)).astype(jnp.float32).reshape(time, batch, -1)
-    start = (jnp.zeros((batch, pairs)),) * 2
-    re, im = linear_recurrence(tuple(p[None, None] for p in a), (bu[..., :pairs], bu[..., pairs:]), start)
-    return self._output(re[time - last:], im[time - last:], u_TxBxH[time - last:]), {"re": re[-1], "im": im[-1]}
+    time, batch, _ = u_TxBxH.shape
+    a, matrices = self._discretize()
+    bu = tuple(product(u_TxBxH, matrix).astype(jnp.float32) for matrix in matrices)
+    start = (jnp.zeros((batch, self.state // 2)),) * 2
+    re, im = linear_recurrence(tuple(p[None, None] for p in a), bu, start)
+    y_LxBxH = self._output(re[time - last:], im[time - last:], u_TxBxH[time - last:])
+    return partition.constrain(y_LxBxH, None, "batch", None), {"re": re[-1], "im": im[-1]}
 
   def step(self, u_BxH, state):
-    (a_re, a_im), matrix = self._discretize()
-    bu_re, bu_im = jnp.split((u_BxH @ matrix.astype(u_BxH.dtype)).astype(jnp.float32), 2, axis=-1)
+    (a_re, a_im), matrices = self._discretize()
+    bu_re, bu_im = (product(u_BxH, matrix).astype(jnp.float32) for matrix in matrices)
     re = a_re[None] * state["re"] - a_im[None] * state["im"] + bu_re
     im = a_re[None] * state["im"] + a_im[None] * state["re"] + bu_im
     return self._output(re, im, u_BxH), {"re": re, "im": im}

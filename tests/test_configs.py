@@ -1,0 +1,62 @@
+"""The experiments in configs/: the paper's setting and its grid are what they say."""
+
+import pathlib
+
+import pytest
+
+from pathstar import config, sweep
+from pathstar.errors import UserError
+
+HERE = pathlib.Path(__file__).parent.parent / "configs"
+PAPER, GRID = str(HERE / "paper.py"), str(HERE / "grid.py")
+OBJECTIVES = {"next_token": ("next_token", "forward"), "reversed": ("next_token", "reversed"),
+              "teacherless": ("teacherless", "forward")}
+
+
+def paper(arg):
+  return config.resolve(config.load(f"{PAPER}:{arg}")[0])
+
+
+@pytest.fixture(scope="module")
+def packs():
+  base, module, arg = config.load(GRID)
+  return sweep.plan(base, module.sweep(arg))
+
+
+def test_the_grid_is_whole_and_a_pack_is_the_seeds_of_one_setting(packs):
+  runs = [run.config for pack in packs for run in pack.runs]
+  settings = {(r.task.degree, r.task.length, r.method, r.fields["model.mixer"]) for r in runs}
+  want = {(d, l, m, x) for d in (2, 3, 5, 10, 20) for l in (3, 5, 7, 10, 20)
+          for m in ("next_token", "reversed", "teacherless") for x in ("attention", "s5_gated", "mamba")}
+  assert settings == want and len(runs) == 5 * len(want)
+  assert all([run.config.seed for run in pack.runs] == [0, 1, 2, 3, 4] for pack in packs)
+  assert all(r.task.num_nodes == max(50, r.task.degree * (r.task.length - 1) + 1) for r in runs)
+
+
+def test_a_cell_of_the_grid_is_the_papers_config_with_its_arguments(packs):
+  first = [pack.runs[0].config for pack in packs]
+  found = [cell for cell in first if (cell.task.degree, cell.task.length) == (5, 7)]
+  assert len(found) == 9
+  for cell in found:
+    alone = paper(f"degree=5,length=7,mixer={cell.fields['model.mixer']},objective={cell.method}")
+    assert dict(alone.fields) == dict(cell.fields)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_papers_settings(objective):
+  c = paper(f"degree=3,length=4,num_nodes=60,objective={objective}")
+  assert (c.task.degree, c.task.length, c.task.num_nodes) == (3, 4, 60)
+  assert (c.fields["objective.name"], c.fields["objective.order"]) == OBJECTIVES[objective]
+  assert (c.model.fields.num_layers, c.model.fields.width, c.fields["model.num_heads"]) == (12, 384, 6)
+  assert (c.train.batch_size, c.optimizer.learning_rate, c.optimizer.weight_decay) == (256, 5e-4, 0.01)
+  assert (c.data.num_train, c.data.num_test) == (200_000, 20_000)
+  assert c.train.num_steps * c.train.batch_size == pytest.approx(100 * c.data.num_train, rel=0.01)  # 100 epochs
+  assert c.steps_per_call == 50
+
+
+@pytest.mark.parametrize("arg, meant", [
+    ("objective=teacherles", "teacherless"), ("mixer=mambo", "mamba"), ("lenght=5", "length")])
+def test_a_misspelt_argument_is_named(arg, meant):
+  with pytest.raises(UserError, match="file argument") as error:
+    paper(arg)
+  assert f"did you mean {meant!r}?" in str(error.value)

@@ -1,0 +1,50 @@
+"""Meshes of eight simulated devices compute what one device does, and no collective of a step crosses the runs."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+FIELDS = {"train.num_steps": 20, "train.steps_per_call": 1, "train.log_every": 20, "train.checkpoint_every": 20, "eval.every": 20,
+          "model.num_layers": 2, "model.s5_state": 8, "model.mamba_state": 4}
+MESHES = ("run=8", "data=8", "data=4,model=2", "run=2,data=2,model=2")
+CASES = [(mixer, mesh) for mixer in ("attention", "s5_gated", "mamba") for mesh in MESHES]
+CASES += [("s5", MESHES[-1]), ("attention", "data=8,fsdp")]
+
+
+@pytest.fixture(scope="module")
+def found(tiny, tmp_path_factory):
+  """What eight_devices.py found; devices are made up once per process, so it is one of its own."""
+  script = pathlib.Path(__file__).parent / "eight_devices.py"
+  argv = [sys.executable, script, json.dumps(tiny.fields | FIELDS), tmp_path_factory.mktemp("checkpoints")]
+  done = subprocess.run(argv, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-3000:]
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer, mesh", CASES)
+def test_losses_on_a_mesh_are_those_of_one_device(found, mixer, mesh):
+  here = found[f"{mixer} on {mesh}"]
+  assert here["start"] and here["losses"] == 20 and here["learned"] > 0.1
+  assert here["error"] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer, mesh", CASES)
+def test_no_collective_crosses_the_runs(found, mixer, mesh):
+  crossed = found[f"{mixer} on {mesh}"]["collectives"]
+  # The gradients' all-reduce is over data alone, and every axis that has something to share out is crossed.
+  assert set(crossed) == {axis for axis in ("data", "model") if axis in mesh}
+
+
+@pytest.mark.slow
+def test_a_checkpoint_comes_back_on_another_mesh(found):
+  assert found["restored"]
+
+
+@pytest.mark.slow
+def test_fsdp_leaves_each_device_an_eighth_of_the_state(found):
+  assert found["share"] == pytest.approx(1 / 8, rel=0.02)

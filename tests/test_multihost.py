@@ -1,0 +1,100 @@
+"""Two processes of four devices each compute, write and stop as one process of eight does."""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from pathstar import hosts, metrics, train, workdir
+from pathstar.errors import UserError
+
+FIELDS = {"train.num_steps": 200, "train.steps_per_call": 2, "train.log_every": 20, "train.checkpoint_every": 100, "eval.every": 100,
+          "model.num_layers": 2}
+RUN = pathlib.Path(__file__).parent / "one_process.py"
+
+
+@pytest.fixture(scope="module")
+def job(tiny):
+  """job(folder, processes, mesh, stop_at) -> exit statuses and standard error of each process; 8 devices in all."""
+
+  def run(folder, processes, mesh, stop_at=None):
+    with socket.socket() as free:
+      free.bind(("localhost", 0))
+      port = free.getsockname()[1]
+    started = []
+    for i in range(processes):
+      how = f"localhost:{port},{processes},{i}" if processes > 1 else None
+      argument = json.dumps([tiny.fields | FIELDS, mesh, str(folder), how, stop_at if i == processes - 1 else None])
+      environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(8 // processes)}
+      started.append(subprocess.Popen([sys.executable, RUN, argument], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                      env=environment))
+    ended = [process.communicate(timeout=300) for process in started]
+    return [process.returncode for process in started], [out for out, _ in ended], [error for _, error in ended]
+
+  return run
+
+
+@pytest.fixture(scope="module")
+def whole(job, tmp_path_factory):
+  """The folder of a run of one process."""
+  folder = tmp_path_factory.mktemp("one")
+  status, out, error = job(folder, 1, "data=8")
+  assert status == [0] and out[0].endswith("2\n"), error
+  return folder
+
+
+def same(folder, whole):
+  for seed in ("0", "1"):
+    rows, wanted = ([{k: v for k, v in row.items() if not k.startswith("perf/")} for row in metrics.read(f / "runs" / seed)]
+                    for f in (folder, whole))
+    assert [list(row) for row in rows] == [list(row) for row in wanted]
+    for row, want in zip(rows, wanted, strict=True):
+      assert row.get("train/loss") == pytest.approx(want.get("train/loss"), rel=2e-3)
+    results = [json.loads((f / "runs" / seed / workdir.RESULT).read_text()) for f in (folder, whole)]
+    assert results[0].keys() == results[1].keys() and results[0]["status"] == "done"
+    assert results[0]["eval/test/loss"] == pytest.approx(results[1]["eval/test/loss"], rel=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["run=2,data=4", "run=2,data=2,model=2"])
+def test_two_processes_are_one(job, whole, tmp_path, mesh):
+  status, out, error = job(tmp_path, 2, mesh)
+  assert status == [0, 0], error
+  assert out[0].endswith("2\n") and out[1].endswith("0\n")  # the first process writes and returns the results
+  same(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_stops_both_and_one_process_goes_on(job, whole, tmp_path):
+  status, _, error = job(tmp_path, 2, "data=8", stop_at=20)
+  assert status == [train.EXIT_STOPPED] * 2, error
+  [step] = {re.search(r"stopped by a signal at step (\d+) of 200", text)[1] for text in error}
+  assert 20 <= int(step) < 200
+  status, _, error = job(tmp_path, 1, "data=4,model=2")
+  assert status == [0] and f"resuming from step {step}" in error[0]
+  same(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_what_one_process_refuses_both_refuse(job, tmp_path):
+  (tmp_path / "runs" / "1").mkdir(parents=True)
+  (tmp_path / "runs" / "1" / "thesis.tex").write_text("")
+  status, _, error = job(tmp_path, 2, "data=8")
+  assert status == [2, 2] and all("not a run's folder (it holds 'thesis.tex')" in text for text in error)
+
+
+@pytest.mark.slow
+def test_devices_of_other_processes_are_not_left_out(job, tmp_path):
+  status, _, error = job(tmp_path, 2, "run=2")
+  assert status == [2, 2] and all("must be of all 8 devices, since they belong to several processes" in text for text in error)
+
+
+@pytest.mark.parametrize("how", ["here", "here:1,2", "here:1,2,2", "here:1,a,0", "here,2,0"])
+def test_a_process_is_described_in_full(how):
+  with pytest.raises(UserError, match="--distributed = .* must be ADDRESS:PORT,COUNT,ID"):
+    hosts.join(how)
