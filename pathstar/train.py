@@ -42,7 +42,7 @@ class Program:
   init: Callable  # values -> state
   block: Callable  # (state, values, batches (K, R, B, ...)) -> (state, metrics of the block (R,)); consumes its state
   evaluate: Callable  # (params, examples (R, N, ...)) -> metrics (R,)
-  decode: Callable  # (params, examples (R, N, ...)) -> metrics (R,), tokens (R, N, L) in the order of the path
+  decode: Callable  # (params, examples (R, N, ...)) -> metrics (R,), answers (R, N, A) in the order of the path
   abstract_state: Any
   state_shardings: Any
   batch_sharding: Any
@@ -78,7 +78,7 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
   }
   return state, {
       "train/loss": loss,
-      "train/accuracy": aux.correct_BxL.mean(dtype=jnp.float32),
+      "train/accuracy": jnp.mean(aux.correct_BxL, where=aux.weight_BxL > 0, dtype=jnp.float32),
       "train/grad_norm": grad_norm,
       "train/learning_rate": rate,
   }
@@ -228,11 +228,11 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     checkpoints.wait()
     seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
     diverged_at = jax.device_get(state["diverged_at"])
-    _, tokens_RxNxL = program.decode(state["params"], examples["test"])
-    example, answer_RxL = jax.device_get((jax.tree.map(lambda x: x[0, 0], examples["test"]), tokens_RxNxL[:, 0]))
+    _, answer_RxNxA = program.decode(state["params"], examples["test"])
+    example, answer_RxA = jax.device_get((jax.tree.map(lambda x: x[0, 0], examples["test"]), answer_RxNxA[:, 0]))
     results = []
     for run, folder in enumerate(folders):
-      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxL[run]))
+      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxA[run]))
       results.append(_result(configs[run], folder, int(diverged_at[run]), seconds))
   for folder, result in zip(folders, results, strict=True):
     workdir.write_json(folder / workdir.RESULT, result)

@@ -1,20 +1,19 @@
 """The Clever Hans cheat: forced onto a wrong arm, does the model follow it? Claim 2 of the talk.
 
 The answer in the input is replaced by another arm, from its branch token on, and the model's next tokens are compared with that
-arm. Undefined, and left out, for one arm, for reversed targets, where no answer is seen (teacherless), and for
-paths of up to 3 nodes, which have no position between the branch token and the end.
+arm. Undefined, and left out, for one arm, for reversed targets, where no answer is seen (teacherless) or no such token is trained
+(branch_only), and for paths of up to 3 nodes, which have no position between the branch token and the end.
 """
 
 import jax
 import jax.numpy as jnp
 
+from pathstar.objectives.branch_only import BranchOnly
 from pathstar.objectives.teacherless import Teacherless
-from pathstar.tasks.path_star import PathStar
 
 
 def applies(config) -> bool:
-  return (isinstance(config.task, PathStar) and config.task.degree > 1 and config.task.length > 3
-          and config.order == "forward" and not isinstance(config.objective, Teacherless))
+  return (config.task.branch is not None and config.task.degree > 1 and config.task.length > 3 and config.order == "forward" and not isinstance(config.objective, Teacherless | BranchOnly))
 
 
 def run(config, params, batch, logits_BxLxV) -> dict:
