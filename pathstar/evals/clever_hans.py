@@ -13,7 +13,8 @@ from pathstar.objectives.teacherless import Teacherless
 
 
 def applies(config) -> bool:
-  return (config.task.branch is not None and config.task.degree > 1 and config.task.length > 3 and config.order == "forward" and not isinstance(config.objective, Teacherless | BranchOnly))
+  return (config.task.branch is not None and config.task.degree > 1 and config.task.length > 3
+          and config.order == "forward" and not isinstance(config.objective, Teacherless | BranchOnly))
 
 
 def run(config, params, batch, logits_BxLxV) -> dict:
