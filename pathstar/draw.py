@@ -1,12 +1,10 @@
-"""Pictures of one example: text for a terminal, a figure for TensorBoard."""
+"""Pictures of one example: text for a terminal (graphs only), a figure for TensorBoard."""
 
 import numpy as np
 
 
 def text(task, example: dict) -> str:
-  """The arms, one a line, the goal's marked; of a task without a graph, the example."""
-  if "arms" not in example:
-    return _line(task, example)
+  """The arms, one a line, the goal's marked."""
   arms, target = example["arms"], example["target"][example["answer"]]
   width = len(str(task.num_nodes - 1))
   lines = []
