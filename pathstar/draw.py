@@ -22,7 +22,8 @@ def _line(task, example: dict) -> str:
 def figure(task, example: dict, answer=None):
   """The graph with the true path in grey and the model's answer (tokens of the path, from the start) drawn over it.
 
-  An answer token that is not a node, or a move along no edge, is drawn dashed and red. Of a task without a graph: two lines of text.
+  An answer token that is not a node, or a move along no edge, is drawn dashed and red. Of a task without a graph: two
+  lines of text.
   """
   from matplotlib.figure import Figure  # slow to import, and only figures need it
 

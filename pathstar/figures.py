@@ -26,7 +26,8 @@ def _ordered(names) -> list[str]:
 
 
 def exact_match(runs: Sequence[dict]) -> Figure:
-  """Bars of exact match on test by way of training, one cluster a topology and model; points are seeds, dashes are 1/degree."""
+  """Bars of exact match on test by way of training, one cluster a topology and model; points are seeds, dashes are
+  1/degree."""
   clusters: dict[str, list[dict]] = {}
   for row in runs:
     name = f"{row['problem']}\n{row['architecture']}, {row['parameters'] / 1e3:,.0f}k"
@@ -55,7 +56,8 @@ def exact_match(runs: Sequence[dict]) -> Figure:
 
 
 def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
-  """Accuracy of each position of the path during training, one panel a group of runs; thin lines are seeds, thick their median."""
+  """Accuracy of each position of the path during training, one panel a group of runs; thin lines are seeds, thick
+  their median."""
   by_run: dict[str, list[dict]] = {}
   for row in curves:
     by_run.setdefault(row["run_id"], []).append(row)
@@ -87,8 +89,8 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
       if len({tuple(step for step, _ in points) for points in series}) == 1:
         steps = [step for step, _ in series[0]]
         median = np.median([[value for _, value in points] for points in series], axis=0)
-        axes.plot(steps, median, lw=2, marker=_MARKERS[(position - is_path) % len(_MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
-                  label=names.get(position, str(position)), **style)
+        axes.plot(steps, median, lw=2, marker=_MARKERS[(position - is_path) % len(_MARKERS)], ms=3.5,
+                  markevery=max(1, len(steps) // 8), label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
     problem, architecture, name, _ = key
     axes.set_title(f"{name}, {architecture}, {problem}", fontsize=9)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathstar import cli, config, figures, metrics, workdir
 from pathstar.errors import UserError
 
-COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "architecture", "objective", "order", "seed", "status", "steps",
-           "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy",
+COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "architecture", "objective", "order", "seed",
+           "status", "steps", "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy",
            "end_follows_arm", "end_copies_goal", "generated_exact_match", "chance", "train_seconds", "parameters")
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
 NUMBERS = COLUMNS[COLUMNS.index("exact_match_test"):]
@@ -44,7 +44,8 @@ def collect(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
         position += 1
   if not runs:
     raise UserError(f"workdir = {str(folder)!r}: holds no finished run (a folder with {workdir.RESULT})")
-  runs.sort(key=lambda r: [r[name] for name in ("task", "degree", "length", "problem", "architecture", "objective", "order", "seed")])
+  by = ("task", "degree", "length", "problem", "architecture", "objective", "order", "seed")
+  runs.sort(key=lambda r: [r[name] for name in by])
   return runs, curves
 
 
@@ -54,7 +55,7 @@ def _run_row(run_id: str, fields: dict, result: dict) -> dict:
   score = lambda name: result.get(f"eval/test/{name}", math.nan)
   return {
       "run_id": run_id, "task": fields["task.name"], "problem": str(task),
-      **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # another task may have none of them
+      **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
       "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
       "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),

@@ -1,7 +1,7 @@
 """The two scales at which configs/claims/ shows the paper's claims.
 
-`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's own setting,
-a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
+`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's
+own setting, a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
 """
 
 import itertools
@@ -24,7 +24,7 @@ _CPU_RECURRENCE = {
     "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.beta2": 0.999, "optimizer.weight_decay": 0.0,
     "optimizer.schedule": "constant", "train.batch_size": 64,
 }
-# What an architecture takes beside its scale's base config. Mamba's blocks have no MLP; at paper scale they are twice as many for that.
+# What an architecture takes beside its scale's base config. Mamba's blocks have no MLP, and at paper scale are twice as many.
 _ARCHITECTURES = {
     "cpu": {
         "attention": {},
@@ -52,9 +52,10 @@ def base(scale: str) -> ConfigDict:
   fields = config.default()
   if scale == "cpu":
     fields.data.update(num_train=20_000, num_test=1000)
-    fields.model.update(num_layers=1, num_loops=4, inject=True, width=64, num_heads=4, mlp_ratio=1, positions="rope", rope_base=100.0,
-                        norm="rmsnorm", init="mimetic", token_shift=True)
-    fields.optimizer.update(name="muon", learning_rate=6e-3, beta2=0.95, weight_decay=0.1, schedule="linear", warmup_steps=100)
+    fields.model.update(num_layers=1, num_loops=4, inject=True, width=64, num_heads=4, mlp_ratio=1, norm="rmsnorm",
+                        positions="rope", rope_base=100.0, init="mimetic", token_shift=True)
+    fields.optimizer.update(name="muon", learning_rate=6e-3, beta2=0.95, weight_decay=0.1, schedule="linear",
+                            warmup_steps=100)
     fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
     fields.eval.update(every=50, num_examples=500)
   else:

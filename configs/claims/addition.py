@@ -3,9 +3,9 @@
     pathstar sweep --config=configs/claims/addition.py:scale=cpu --workdir=runs/addition
     pathstar sweep --config=configs/claims/addition.py:scale=paper --workdir=runs/addition_paper
 
-Sums of 3 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no training example
-holds, against `data.num_train`. Expected: teacherless is above next_token at the same number of examples. cpu: 60 runs, about 35 minutes on
-two cores. paper: 5 digits and the 12-layer model, one GPU.
+Sums of 3 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no
+training example holds, against `data.num_train`. Expected: teacherless is above next_token at the same number of
+examples. cpu: 60 runs, about 35 minutes on two cores. paper: 5 digits and the 12-layer model, one GPU.
 """
 
 from pathstar import scales

@@ -1,9 +1,10 @@
-"""Claim 10: the task is easy for the same model and loss, once the target shows the work: search with backtracking, or lookahead.
+"""Claim 10: the same model and loss solve the task once the target shows the work: search or lookahead.
 
     pathstar sweep --config=configs/claims/chain_of_thought.py:scale=cpu --workdir=runs/chain_of_thought
     pathstar sweep --config=configs/claims/chain_of_thought.py:scale=paper --workdir=runs/chain_of_thought_paper
 
-Expected: `exact_match` of the decoded answer near 1 for both kinds of trace. cpu: 18 runs, about 25 minutes on two cores. paper: one GPU.
+Expected: `exact_match` of the decoded answer near 1 for both kinds of trace. cpu: 18 runs, about 25 minutes on two
+cores. paper: one GPU.
 """
 
 from pathstar import scales

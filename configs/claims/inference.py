@@ -1,10 +1,11 @@
-"""Claim 9: the failure is of learning, not of inference: errors do not snowball, and neither verifier nor backtracker helps.
+"""Claim 9: the failure is of learning, not of inference: errors do not snowball, no verifier or backtracker helps.
 
     pathstar sweep --config=configs/claims/inference.py:scale=cpu --workdir=runs/inference
     pathstar sweep --config=configs/claims/inference.py:scale=paper --workdir=runs/inference_paper
 
-Expected: `exact_match` is 1/degree whatever the length, which `snowball_prediction` misses; `verifier/best_of_k` and `verifier/backtrack_k` are no
-higher than their `_blind` counterparts, 1 - (1 - q/d)^k and q min(1, k/d). cpu: 15 runs, about 15 minutes on two cores. paper: one GPU.
+Expected: `exact_match` is 1/degree whatever the length, which `snowball_prediction` misses; `verifier/best_of_k` and
+`verifier/backtrack_k` are no higher than their `_blind` counterparts, 1 - (1 - q/d)^k and q min(1, k/d). cpu: 15
+runs, about 15 minutes on two cores. paper: one GPU.
 """
 
 from pathstar import scales

@@ -3,8 +3,8 @@
     pathstar sweep --config=configs/claims/learning_order.py:scale=cpu --workdir=runs/learning_order
     pathstar sweep --config=configs/claims/learning_order.py:scale=paper --workdir=runs/learning_order_paper
 
-Expected: among positions 1 .. length - 1 of the path, the step at which `position_k/accuracy` crosses 95 % falls with k; evaluations
-are dense for that. cpu: 6 runs, about 6 minutes on two cores. paper: one GPU.
+Expected: among positions 1 .. length - 1 of the path, the step at which `position_k/accuracy` crosses 95 % falls with
+k; evaluations are dense for that. cpu: 6 runs, about 6 minutes on two cores. paper: one GPU.
 """
 
 from pathstar import scales

@@ -1,10 +1,10 @@
-"""Claim 11: all or nothing. Learned from the branch token alone, without a token between, the first move takes longer with every node.
+"""Claim 11: all or nothing. Learned from the branch token alone, the first move takes longer with every node.
 
     pathstar sweep --config=configs/claims/needle.py:scale=cpu --workdir=runs/needle
     pathstar sweep --config=configs/claims/needle.py:scale=paper --workdir=runs/needle_paper
 
-Expected: the step at which `branch_accuracy` crosses 95 % grows steeply with the length; runs that never do are censored at their
-budget. cpu: 12 runs, about 15 minutes on two cores. paper: one GPU.
+Expected: the step at which `branch_accuracy` crosses 95 % grows steeply with the length; runs that never do are
+censored at their budget. cpu: 12 runs, about 15 minutes on two cores. paper: one GPU.
 """
 
 from pathstar import scales

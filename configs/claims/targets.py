@@ -3,8 +3,8 @@
     pathstar sweep --config=configs/claims/targets.py:scale=cpu --workdir=runs/targets
     pathstar sweep --config=configs/claims/targets.py:scale=paper --workdir=runs/targets_paper
 
-Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or neither: seeds may be stuck at 1/degree at the end of the
-budget, and are shown as that. cpu: 24 runs, about 35 minutes on two cores. paper: one GPU.
+Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or neither: seeds may be stuck at
+1/degree at the end of the budget, and are shown as that. cpu: 24 runs, about 35 minutes on two cores. paper: one GPU.
 """
 
 from pathstar import scales

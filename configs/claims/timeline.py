@@ -3,8 +3,9 @@
     pathstar sweep --config=configs/claims/timeline.py:scale=cpu --workdir=runs/timeline
     pathstar sweep --config=configs/claims/timeline.py:scale=paper --workdir=runs/timeline_paper
 
-Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together within a few hundred steps; `branch_accuracy` reaches 1/degree
-as they do and stays there. cpu: 6 runs, about 6 minutes on two cores. paper: one GPU.
+Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together within a few hundred steps;
+`branch_accuracy` reaches 1/degree as they do and stays there. cpu: 6 runs, about 6 minutes on two cores. paper: one
+GPU.
 """
 
 from pathstar import scales
@@ -20,6 +21,8 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = scales.arguments(arg)
-  graphs = scales.topologies([(2, 5), (5, 5)], [50]) if args.scale == "paper" else scales.topologies([(2, 5), (3, 4)], [10])
-  steps = {"train.num_steps": [20_000]} if args.scale == "paper" else {}
-  return product(graphs, steps, {"seed": range(args.num_seeds)})
+  if args.scale == "paper":
+    graphs, steps = scales.topologies([(2, 5), (5, 5)], [50]), 20_000
+  else:
+    graphs, steps = scales.topologies([(2, 5), (3, 4)], [10]), 1000
+  return product(graphs, {"train.num_steps": [steps]}, {"seed": range(args.num_seeds)})

@@ -1,8 +1,8 @@
 """Greedy exact match of the whole answer, without generating.
 
-A greedy decode reproduces a deterministic target exactly if and only if every teacher-forced argmax on the true prefix is right
-(induction on the position), so one forward pass gives the headline number. Claims 1, 5 and 6 of the talk. A chain of thought has
-many right traces: there `generated` reports it.
+A greedy decode reproduces a deterministic target exactly if and only if every teacher-forced argmax on the true
+prefix is right (induction on the position), so one forward pass gives the headline number. Claims 1, 5 and 6 of the
+talk. A chain of thought has many right traces: there `generated` reports it.
 """
 
 import jax.numpy as jnp

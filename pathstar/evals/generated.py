@@ -1,6 +1,7 @@
 """What the model really produces, decoded token by token (in one pass for teacherless): per position and as a whole.
 
-An answer after a chain of thought is looked for behind the first separator, whatever the trace before it: many are right.
+An answer after a chain of thought is looked for behind the first separator, whatever the trace before it: many are
+right.
 """
 
 import jax.numpy as jnp

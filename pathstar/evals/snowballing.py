@@ -1,7 +1,7 @@
 """Errors a token, and what they would come to if they snowballed. Claim 9 of the talk.
 
-Were each token wrong with the same probability e, whatever the position, an answer of l tokens would be right with (1 - e)^l. That
-misses the measured exact match where all the error sits at one token.
+Were each token wrong with the same probability e, whatever its position, an answer of l tokens would be right with
+(1 - e)^l. That misses the measured exact match where all the error sits at one token.
 """
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def applies(config) -> bool:
 
 
 def run(config, params, batch, logits_BxLxV) -> dict:
-  """`loss` (B,), the mean over the target in nats a token, and `token_error` (B,), the share of wrong tokens in the answer.
+  """`loss` (B,), nats a token of the target, and `token_error` (B,), the share of wrong tokens in the answer.
 
   Both given what training lets the model see: with teacher forcing if training has it.
   """

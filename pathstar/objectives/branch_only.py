@@ -1,6 +1,6 @@
-"""Loss on the branch token alone: a needle in a haystack, for no other token tells the model how to find it. Claims 3 and 11 of the talk.
+"""Loss on the branch token alone: a needle in a haystack. Claims 3 and 11 of the talk.
 
-With a path of two nodes the branch token is the goal, which stands in the problem.
+No other token tells the model how to find it. With a path of two nodes it is the goal, which stands in the problem.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from pathstar.objectives.next_token import NextToken
 
 @dataclasses.dataclass(frozen=True)
 class BranchOnly(NextToken):
-  """Objective `branch_only`: as next_token but for what is scored. `branch_accuracy` is its measure, not exact match."""
+  """Objective `branch_only`: next_token but for what is scored; `branch_accuracy` measures it, not exact match."""
 
   def __post_init__(self):
     super().__post_init__()

@@ -1,11 +1,13 @@
 """Addition of two numbers, digit by digit. Claim 12 of the talk: teacherless training needs fewer examples of it.
 
-Operands are uniform in 0 .. 10^digits - 1 and padded with zeros, the sum with one digit more. With 3 digits, 95 + 123 reads
+Operands are uniform in 0 .. 10^digits - 1 and padded with zeros, the sum with one digit more. With 3 digits, 95 + 123
+reads
 
     095+123=0218
 
-whose prefix is everything up to `=`. `objective.order = reversed` writes the sum from its last digit, the order in which carries
-run. Tokens: 0..9, `+` = 10, `=` = 11, `$` = 12 (the dummy). a+b and b+a are the same problem: a split holds both or neither.
+whose prefix is everything up to `=`. `objective.order = reversed` writes the sum from its last digit, the order in
+which carries run. Tokens: 0..9, `+` = 10, `=` = 11, `$` = 12 (the dummy). a+b and b+a are the same problem: a split
+holds both or neither.
 """
 
 import dataclasses
@@ -66,7 +68,8 @@ class Addition:
   def examples(self, seed, split: str, index_B) -> dict[str, np.ndarray]:
     """Examples as a pure function of (seed, split, index).
 
-    Indices draw their problems independently, so that of n training examples about n / num_problems() repeat an earlier one.
+    Indices draw their problems independently, so that of n training examples about n / num_problems() repeat an
+    earlier one.
 
     Args:
       seed: integer, or one per index. Ignored by the test split.

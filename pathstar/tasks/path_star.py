@@ -15,7 +15,8 @@ With `task.target` the answer may come after a chain of thought, a trace of one 
     search      4,1,3|4,0,2=4,0,2     arms tried one by one (| goes back to the start) until one ends at the goal
     lookahead   2,0,4=4,0,2           the path from its end
 
-Traces of `search` differ in length, and many are right: arms are tried in random order. What follows is `$`, of no weight.
+Traces of `search` differ in length, and many are right: arms are tried in random order. What follows is `$`, of no
+weight.
 """
 
 import dataclasses

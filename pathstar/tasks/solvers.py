@@ -1,7 +1,8 @@
 """The two straightforward solutions of a path-star graph, from its prefix tokens alone. Claim 10 of the talk.
 
-`search` plans: it tries arm after arm and backtracks. `lookahead` starts at the goal, where every node has one predecessor, and
-has no choice to make. Both are exact on every topology; their traces are the chains of thought of `task.target`.
+`search` plans: it tries arm after arm and backtracks. `lookahead` starts at the goal, where every node has one
+predecessor, and has no choice to make. Both are exact on every topology; their traces are the chains of thought of
+`task.target`.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from pathstar.evals import exact_match, generated
-from pathstar.objectives import base
 
 RANGES = {"untrained": (0, 0.05), "half": (0.2, 0.8), "learning": (0.2, 0.8), "solved": (0.98, 1)}
 

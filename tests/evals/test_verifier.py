@@ -20,7 +20,7 @@ def found(trained):
 
 
 def test_the_numbers_are_defined_for_powers_of_two(found):
-  config, _, batch, metrics, derived = found
+  _, _, batch, metrics, derived = found
   names = {f"verifier/{what}_{k}" for what in ("best_of", "backtrack") for k in (1, 2, 4, 8)}
   assert metrics.keys() == names | {"verifier/rest_accuracy", "verifier/rest_probability"}
   assert derived.keys() == {f"{name}_blind" for name in names}
@@ -28,7 +28,7 @@ def test_the_numbers_are_defined_for_powers_of_two(found):
 
 
 def test_backtracking_takes_first_moves_in_the_order_of_their_logits_and_follows_each_greedily(found, logits_of):
-  config, _, batch, metrics, _ = found
+  _, _, batch, metrics, _ = found
   logits = logits_of("half")
   for i, target in enumerate(batch["target"]):
     rest = all(logits[i, k].argmax() == target[k] for k in (0, 2, 3))

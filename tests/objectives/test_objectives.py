@@ -1,4 +1,5 @@
-"""Every registered objective, in every order and with every mixer, through the same invariants; and what each lets the model see."""
+"""Every registered objective, in every order and with every mixer, through the same invariants; and what each lets
+the model see."""
 
 import flax.linen as nn
 import jax
@@ -34,7 +35,8 @@ def setting(tiny):
 
 @pytest.fixture(scope="module")
 def measured(setting):
-  """measured(name, order, mixer) -> (config, batch, f), f(batch) -> (loss, aux, gradients, predictions), compiled once a method."""
+  """measured(name, order, mixer) -> (config, batch, f), f(batch) -> (loss, aux, gradients, predictions), compiled
+  once a method."""
   compiled = {}
 
   def make(*method):
@@ -105,7 +107,7 @@ def test_predictions_are_tokens_that_do_not_know_the_answer(measured, method):
 
 @pytest.mark.parametrize("order, place", [("forward", 1), ("reversed", 2)])
 def test_branch_only_scores_the_branch_token_alone(measured, order, place):
-  config, batch, f = measured("branch_only", order, "attention")
+  _, batch, f = measured("branch_only", order, "attention")
   loss, aux, *_ = f(batch)
   branch = np.asarray(batch["arms"])[:, :, 1]
   assert all(token in moves for token, moves in zip(batch["target"][:, place].tolist(), branch.tolist()))  # it is a first move
