@@ -51,7 +51,7 @@ def base(scale: str) -> ConfigDict:
   """The config that a claim's cells start from."""
   fields = config.default()
   if scale == "cpu":
-    fields.data.update(num_train=20_000, num_test=1000)
+    fields.data.update(num_train=50_000, num_test=1000)
     fields.model.update(num_layers=1, num_loops=4, inject=True, width=64, num_heads=4, mlp_ratio=1, norm="rmsnorm",
                         positions="rope", rope_base=100.0, init="mimetic", token_shift=True)
     fields.optimizer.update(name="muon", learning_rate=6e-3, beta2=0.95, weight_decay=0.1, schedule="linear",

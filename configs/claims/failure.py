@@ -5,7 +5,7 @@
 
 Expected: `exact_match` on test and on train within noise of 1/degree, `cheat_accuracy` >= 0.98, `legal_mass` near 1
 and `branch_entropy` within 3 % of log(degree). cpu: a transformer on G(2|3|5, 4|5), and Mamba and gated S5 on G(2,5),
-24 runs, about 40 minutes on two cores. paper: three architectures on five topologies, one GPU.
+24 runs, about 55 minutes on two cores. paper: three architectures on five topologies, one GPU.
 """
 
 from pathstar import scales
@@ -25,9 +25,9 @@ def sweep(arg: str = ""):
   steps = lambda number: {"train.num_steps": [number]}
   g25 = scales.topologies([(2, 5)], [10])
   return chain(
-      product(scales.topologies([(2, 4), (2, 5)], [24]), steps(1000), seeds),
-      product(scales.topologies([(3, 4), (3, 5)], [24]), steps(2000), seeds),
-      product(scales.topologies([(5, 4), (5, 5)], [24]), steps(3000), seeds),
+      product(scales.topologies([(2, 4), (2, 5)], [10]), steps(2000), seeds),
+      product(scales.topologies([(3, 4), (3, 5)], [16]), steps(3000), seeds),
+      product(scales.topologies([(5, 4), (5, 5)], [24]), steps(5000), seeds),
       product(g25, scales.architectures("cpu", "mamba"), steps(2000), seeds),
       product(g25, scales.architectures("cpu", "s5_gated"), steps(8000), seeds),
   )

@@ -37,12 +37,12 @@ def run(config, params, batch, token_BxL) -> dict:
   right_KxB = (jax.vmap(sample)(keys) == target_BxL[None]).all(axis=2)
   # Given the true tokens before each, as in decoding that has been right so far.
   logits_BxLxV = config.objective.logits(config.model, params, batch)
-  rest_BxL = ~base.at_branch(config.task, config.order)
+  rest_L = ~base.at_branch(config.task, config.order)[0]
   log_p_BxL = -base.score(logits_BxLxV, batch)[1].loss_BxL
-  rest_right_B = (logits_BxLxV.argmax(-1) == target_BxL)[:, rest_BxL[0]].all(axis=1)
+  rest_right_B = (logits_BxLxV.argmax(-1) == target_BxL)[:, rest_L].all(axis=1)
   branch_BxV = logits_BxLxV[:, place]
   rank_B = (branch_BxV > jnp.take_along_axis(branch_BxV, target_BxL[:, place, None], axis=1)).sum(axis=1)
-  rest_p_B = jnp.exp(log_p_BxL[:, rest_BxL[0]].sum(axis=1))
+  rest_p_B = jnp.exp(log_p_BxL[:, rest_L].sum(axis=1))
   found = {"verifier/rest_accuracy": rest_right_B, "verifier/rest_probability": rest_p_B}
   for k in tries(config):
     found[f"verifier/best_of_{k}"] = right_KxB[:k].any(axis=0)
@@ -51,8 +51,7 @@ def run(config, params, batch, token_BxL) -> dict:
 
 
 def derive(config, means) -> dict:
-  """`verifier/best_of_k_blind` and `verifier/backtrack_k_blind`: the same of a model that knows nothing of the
-  branch."""
+  """`verifier/best_of_k_blind`, `verifier/backtrack_k_blind`: the same if the model knows nothing of the branch."""
   degree, found = config.task.degree, {}
   for k in tries(config):
     found[f"verifier/best_of_{k}_blind"] = 1 - (1 - means["verifier/rest_probability"] / degree) ** k
