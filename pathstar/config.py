@@ -21,7 +21,6 @@ from ml_collections import ConfigDict
 from pathstar import models, objectives, tasks
 from pathstar.errors import UserError, choose, nearest, require
 from pathstar.models.lm import LM, ModelFields
-from pathstar.objectives.base import ORDERS
 from pathstar.optimizer import Optimizer
 from pathstar.tasks.counter import TEST_SHARE
 
@@ -70,11 +69,12 @@ class Eval:
   every: int = 500  # steps between evaluations that cost one or two forward passes
   decode_every: int | None = None  # steps between those that decode token by token; None: only at step 0 and at the end
   num_examples: int = 1000  # examples of the test split, and of a fixed slice of the training set
+  num_samples: int = 0  # samples an example for best-of-k, where evaluations decode; 0: none
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      require(value is None or value >= 1, f"eval.{field.name}", value, "an integer >= 1")
+      value, least = getattr(self, field.name), 0 if field.name == "num_samples" else 1
+      require(value is None or value >= least, f"eval.{field.name}", value, f"an integer >= {least}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +86,15 @@ class Config:
   data: Data
   model: LM
   objective: Any
-  order: str  # objective.order: forward | reversed
   optimizer: Optimizer
   train: Train
   eval: Eval
   mesh: str
   fields: Mapping[str, Any]  # every field by dotted name, as given
+
+  @property
+  def order(self) -> str:
+    return self.objective.order
 
   @property
   def architecture(self) -> str:
@@ -118,8 +121,7 @@ class Config:
 @functools.cache
 def schema() -> dict[str, tuple[Any, Any]]:
   """Every field: dotted name -> (type, default)."""
-  single = {"seed": (int, 0), "mesh": (str, "auto"), "task.name": (str, "path_star"),
-            "objective.name": (str, "next_token"), "objective.order": (str, "forward")}
+  single = {"seed": (int, 0), "mesh": (str, "auto"), "task.name": (str, "path_star"), "objective.name": (str, "next_token")}
   sources = [("data", dataclasses.fields(Data)), ("model", dataclasses.fields(ModelFields)),
              ("optimizer", dataclasses.fields(Optimizer)), ("train", dataclasses.fields(Train)),
              ("eval", dataclasses.fields(Eval))]
@@ -206,7 +208,6 @@ def resolve(config: ConfigDict) -> Config:
   section = lambda name, fields: {f.name: flat[f"{name}.{f.name}"] for f in fields}
   choose("task.name", flat["task.name"], tasks.TASKS)
   choose("objective.name", flat["objective.name"], objectives.OBJECTIVES)
-  choose("objective.order", flat["objective.order"], ORDERS)
   task_class = tasks.TASKS[flat["task.name"]]
   task = task_class(**section("task", dataclasses.fields(task_class)))
   model_fields = ModelFields(**section("model", dataclasses.fields(ModelFields)))
@@ -219,7 +220,6 @@ def resolve(config: ConfigDict) -> Config:
       data=Data(**section("data", dataclasses.fields(Data))),
       model=models.build(model_fields, section("model", models.mixer_fields(model_fields.mixer)), task),
       objective=objective,
-      order=flat["objective.order"],
       optimizer=Optimizer(**section("optimizer", dataclasses.fields(Optimizer))),
       train=Train(**section("train", dataclasses.fields(Train))),
       eval=Eval(**section("eval", dataclasses.fields(Eval))),

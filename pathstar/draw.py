@@ -1,11 +1,11 @@
-"""Pictures of one path-star example: text for a terminal, a figure for TensorBoard."""
+"""Pictures of one example: text for a terminal (graphs only), a figure for TensorBoard."""
 
 import numpy as np
 
 
 def text(task, example: dict) -> str:
   """The arms, one a line, the goal's marked."""
-  arms, target = example["arms"], example["target"]
+  arms, target = example["arms"], example["target"][example["answer"]]
   width = len(str(task.num_nodes - 1))
   lines = []
   for arm in arms:
@@ -14,14 +14,25 @@ def text(task, example: dict) -> str:
   return "\n".join(lines)
 
 
+def _line(task, example: dict) -> str:
+  """The example in its task's file format."""
+  return task.to_text({name: value[None] for name, value in example.items()})[0]
+
+
 def figure(task, example: dict, answer=None):
   """The graph with the true path in grey and the model's answer (tokens of the path, from the start) drawn over it.
 
-  An answer token that is not a node, or a move along no edge, is drawn dashed and red.
+  An answer token that is not a node, or a move along no edge, is drawn dashed and red. Of a task without a graph: two
+  lines of text.
   """
   from matplotlib.figure import Figure  # slow to import, and only figures need it
 
-  arms, target = example["arms"], example["target"]
+  if "arms" not in example:
+    figure = Figure(figsize=(5, 1.2))
+    given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": answer})
+    figure.text(0.05, 0.5, _line(task, example) + given, family="monospace", va="center")
+    return figure
+  arms, target = example["arms"], example["target"][example["answer"]]
   place = {int(arms[0, 0]): (0.0, 0.0)}
   for a, arm in enumerate(arms):
     angle = np.pi / 2 + 2 * np.pi * a / len(arms)

@@ -26,10 +26,11 @@ def _ordered(names) -> list[str]:
 
 
 def exact_match(runs: Sequence[dict]) -> Figure:
-  """Bars of exact match on test by way of training, one cluster a topology and model; points are seeds, dashes are 1/degree."""
+  """Bars of exact match on test by way of training, one cluster a topology and model; points are seeds, dashes are
+  1/degree."""
   clusters: dict[str, list[dict]] = {}
   for row in runs:
-    name = f"G({row['degree']},{row['length']})\n{row['architecture']}, {row['parameters'] / 1e3:,.0f}k"
+    name = f"{row['problem']}\n{row['architecture']}, {row['parameters'] / 1e3:,.0f}k"
     clusters.setdefault(name, []).append(row)
   methods = _ordered(method(row) for row in runs)
   figure = Figure(figsize=(max(4.5, 1.2 + 2.1 * len(clusters)), 3.4), layout="constrained")
@@ -55,14 +56,15 @@ def exact_match(runs: Sequence[dict]) -> Figure:
 
 
 def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
-  """Accuracy of each position of the path during training, one panel a group of runs; thin lines are seeds, thick their median."""
+  """Accuracy of each position of the path during training, one panel a group of runs; thin lines are seeds, thick
+  their median."""
   by_run: dict[str, list[dict]] = {}
   for row in curves:
     by_run.setdefault(row["run_id"], []).append(row)
   panels: dict[tuple, list[dict]] = {}
   for row in runs:
     if row["run_id"] in by_run:
-      key = (f"G({row['degree']},{row['length']})", row["architecture"], method(row), row["parameters"])
+      key = (row["problem"], row["architecture"], method(row), row["parameters"])
       panels.setdefault(key, []).append(row)
   rank = {name: i for i, name in enumerate(_ordered(method(row) for row in runs))}
   keys = sorted(panels, key=lambda key: (key[0], key[1], key[3], rank[key[2]]))
@@ -74,10 +76,11 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
     axes.set_visible(False)
   for axes, key in zip(grid, keys):
     rows = panels[key]
-    length = rows[0]["length"]
-    for position in range(1, length):  # the start node is given away by the problem
-      shade = str(0.05 + 0.6 * (position - 1) / max(1, length - 2))
-      style = dict(color=shade, ls=_LINES[(position - 1) % len(_LINES)])
+    length, is_path = 1 + max(p["position"] for row in rows for p in by_run[row["run_id"]]), rows[0]["degree"] != ""
+    names = {1: "1 (branch)", length - 1: f"{length - 1} (goal)"} if is_path else {}
+    for position in range(is_path, length):  # the start node is given away by the problem
+      shade = str(0.05 + 0.6 * (position - is_path) / max(1, length - 1 - is_path))
+      style = dict(color=shade, ls=_LINES[(position - is_path) % len(_LINES)])
       series = []
       for row in rows:
         points = [(p["step"], p["accuracy"]) for p in by_run[row["run_id"]] if p["position"] == position]
@@ -86,14 +89,14 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
       if len({tuple(step for step, _ in points) for points in series}) == 1:
         steps = [step for step, _ in series[0]]
         median = np.median([[value for _, value in points] for points in series], axis=0)
-        axes.plot(steps, median, lw=2, marker=_MARKERS[(position - 1) % len(_MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
-                  label={1: "1 (branch)", length - 1: f"{length - 1} (goal)"}.get(position, str(position)), **style)
+        axes.plot(steps, median, lw=2, marker=_MARKERS[(position - is_path) % len(_MARKERS)], ms=3.5,
+                  markevery=max(1, len(steps) // 8), label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
-    topology, architecture, name, _ = key
-    axes.set_title(f"{name}, {architecture}, {topology}", fontsize=9)
+    problem, architecture, name, _ = key
+    axes.set_title(f"{name}, {architecture}, {problem}", fontsize=9)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
     axes.spines[["top", "right"]].set_visible(False)
   grid[0].set_ylabel("accuracy, test")
-  figure.legend(*grid[0].get_legend_handles_labels(), title="position of the path", loc="outside right center", frameon=False, fontsize=8)
+  figure.legend(*grid[0].get_legend_handles_labels(), title="position of the answer", loc="outside right center", frameon=False, fontsize=8)
   return figure

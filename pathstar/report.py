@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathstar import cli, config, figures, metrics, workdir
 from pathstar.errors import UserError
 
-COLUMNS = ("run_id", "task", "degree", "length", "num_nodes", "architecture", "objective", "order", "seed", "status", "steps",
-           "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy",
+COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "architecture", "objective", "order", "seed",
+           "status", "steps", "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy",
            "end_follows_arm", "end_copies_goal", "generated_exact_match", "chance", "train_seconds", "parameters")
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
 NUMBERS = COLUMNS[COLUMNS.index("exact_match_test"):]
@@ -44,22 +44,25 @@ def collect(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
         position += 1
   if not runs:
     raise UserError(f"workdir = {str(folder)!r}: holds no finished run (a folder with {workdir.RESULT})")
-  runs.sort(key=lambda r: (r["task"], r["degree"], r["length"], r["architecture"], r["objective"], r["order"], r["seed"]))
+  by = ("task", "degree", "length", "problem", "architecture", "objective", "order", "seed")
+  runs.sort(key=lambda r: [r[name] for name in by])
   return runs, curves
 
 
 def _run_row(run_id: str, fields: dict, result: dict) -> dict:
   resolved = config.resolve(config.override(config.default(), fields))
+  task = resolved.task
   score = lambda name: result.get(f"eval/test/{name}", math.nan)
   return {
-      "run_id": run_id, "task": fields["task.name"], "degree": resolved.task.degree, "length": resolved.task.length,
-      "num_nodes": resolved.task.num_nodes, "architecture": resolved.architecture, "objective": fields["objective.name"],
-      "order": fields["objective.order"], "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
+      "run_id": run_id, "task": fields["task.name"], "problem": str(task),
+      **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
+      "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
+      "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),
       **{name: score(name) for name in NUMBERS if name in (
           "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "end_follows_arm", "end_copies_goal",
           "generated_exact_match")},
-      "chance": resolved.task.chance, "train_seconds": result["train_seconds"], "parameters": result["parameters"],
+      "chance": task.chance, "train_seconds": result["train_seconds"], "parameters": result["parameters"],
   }
 
 
@@ -86,11 +89,10 @@ def _number(text: str):
 
 
 def groups(runs: Sequence[dict]) -> dict[tuple, list[dict]]:
-  """(topology, architecture, method, parameters) -> its runs, one a seed."""
+  """(problem, architecture, method, parameters) -> its runs, one a seed."""
   found: dict[tuple, list[dict]] = {}
   for row in runs:
-    topology = f"G({row['degree']},{row['length']})"
-    found.setdefault((topology, row["architecture"], figures.method(row), row["parameters"]), []).append(row)
+    found.setdefault((row["problem"], row["architecture"], figures.method(row), row["parameters"]), []).append(row)
   return found
 
 
@@ -99,12 +101,12 @@ def table(runs: Sequence[dict]) -> str:
   head = ("task", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch", "legal mass",
           "cheat", "1/degree", "steps", "s a run", "parameters")
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-  for (topology, architecture, method, parameters), rows in groups(runs).items():
+  for (problem, architecture, method, parameters), rows in groups(runs).items():
     mean = lambda name: _mean(row[name] for row in rows)
     show = lambda value: "" if math.isnan(value) else f"{value:.3f}"
     seeds = " ".join(row["status"] if row["status"] != "done" else f"{row['exact_match_test']:.3f}" for row in rows)
     solved = sum(row["exact_match_test"] >= SOLVED for row in rows)
-    cells = (topology, architecture, method, show(mean("exact_match_test")), seeds, f"{solved} of {len(rows)}",
+    cells = (problem, architecture, method, show(mean("exact_match_test")), seeds, f"{solved} of {len(rows)}",
              *(show(mean(name)) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
              str(rows[0]["steps"]), f"{mean('train_seconds'):.0f}", f"{parameters:,}")
     lines.append("| " + " | ".join(cells) + " |")

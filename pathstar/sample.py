@@ -33,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
   print("\n".join(lines))
   example = {name: value[0] for name, value in batch.items()}
-  print(f"\nThe first one: from {example['target'][0]} to {example['target'][-1]}\n{draw.text(resolved.task, example)}")
+  if "arms" in example:
+    start, goal = example["prefix"][-3], example["prefix"][-2]
+    print(f"\nThe first one: from {start} to {goal}\n{draw.text(resolved.task, example)}")
   return 0
 
 

@@ -43,7 +43,7 @@ class Program:
   init: Callable  # values -> state
   block: Callable  # (state, values, batches (K, R, B, ...)) -> (state, metrics of the block (R,)); consumes its state
   evaluate: Callable  # (params, examples (R, N, ...)) -> metrics (R,)
-  decode: Callable  # (params, examples (R, N, ...)) -> metrics (R,), tokens (R, N, L) in the order of the path
+  decode: Callable  # (params, examples (R, N, ...)) -> metrics (R,), answers (R, N, A) in the order of the path
   abstract_state: Any
   state_shardings: Any
   batch_sharding: Any
@@ -79,7 +79,7 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
   }
   return state, {
       "train/loss": loss,
-      "train/accuracy": aux.correct_BxL.mean(dtype=jnp.float32),
+      "train/accuracy": jnp.mean(aux.correct_BxL, where=aux.weight_BxL > 0, dtype=jnp.float32),
       "train/grad_norm": grad_norm,
       "train/learning_rate": rate,
   }
@@ -200,12 +200,12 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     recorder.flush()
     checkpoints.wait()
     seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
-    _, tokens_RxNxL = program.decode(state["params"], examples["test"])
+    _, answer_RxNxA = program.decode(state["params"], examples["test"])
     first = jax.tree.map(lambda x: x[0, 0], examples["test"])
-    example, answer_RxL, diverged_at = jax.device_get(hosts.everywhere((first, tokens_RxNxL[:, 0], state["diverged_at"])))
+    example, answer_RxA, diverged_at = jax.device_get(hosts.everywhere((first, answer_RxNxA[:, 0], state["diverged_at"])))
     results = []
     for run, folder in enumerate(folders) if hosts.is_first() else ():
-      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxL[run]))
+      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxA[run]))
       results.append(_result(configs[run], folder, int(diverged_at[run]), seconds))
   with hosts.together():  # no process goes on before the results are there
     for folder, result in zip(folders, results, strict=False):

@@ -4,18 +4,22 @@
     run(config, params, batch, logits_BxLxV) -> {name: (B,)}    one value an example; the mean is reported
 
 where `batch` has its target in the order of the objective and `logits` come from one pass of `objective.logits`, shared by all.
-Those in DECODED get `tokens_BxL`, what the model really produces, in place of logits. Add one = one file + one line here.
+Those in DECODED get `tokens_BxL`, what the model really produces, in place of logits. A module may also define
+
+    derive(config, means) -> {name: scalar}                     what follows from the means of its metrics
+
+Add one = one file + one line here.
 Names appear as `eval/<split>/<name>` in TensorBoard and metrics.jsonl.
 """
 
 import jax
 import jax.numpy as jnp
 
-from pathstar.evals import branch_token, clever_hans, exact_match, generated, positions
+from pathstar.evals import branch_token, clever_hans, exact_match, generated, positions, snowballing, verifier
 from pathstar.objectives import base
 
-ONE_PASS = (exact_match, positions, branch_token, clever_hans)  # every eval.every steps
-DECODED = (generated,)  # every eval.decode_every steps
+ONE_PASS = (exact_match, snowballing, positions, branch_token, clever_hans)  # every eval.every steps
+DECODED = (generated, verifier)  # every eval.decode_every steps
 _MAX_CHUNK = 500  # examples per forward pass
 
 
@@ -36,10 +40,10 @@ def evaluate(config, params, batch: dict) -> dict[str, jax.Array]:
 
 
 def decode(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
-  """As `evaluate`, of the evaluations that decode token by token; and the tokens (N, L), in the order of the path."""
+  """As `evaluate`, of the evaluations that decode token by token; and the answers (N, A), in the order of the path."""
   predict = lambda chunk: config.objective.predict(config.model, params, chunk, jax.random.key(0))
   metrics, tokens_NxL = _over_chunks(config, DECODED, params, batch, predict)
-  return metrics, base.path_order(tokens_NxL, config.order)
+  return metrics, base.path_order(generated.answer(config.task, tokens_NxL), config.order)
 
 
 def _over_chunks(config, modules, params, batch, model_output):
@@ -57,4 +61,8 @@ def _over_chunks(config, modules, params, batch, model_output):
   size = chunk_size(len(batch["target"]))
   chunks = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)
   values, output = jax.lax.map(one_chunk, chunks)
-  return jax.tree.map(lambda x: x.mean(), values), output.reshape(-1, *output.shape[2:])
+  means = {name: value.mean() for name, value in values.items()}
+  for module in modules:
+    if hasattr(module, "derive"):
+      means |= module.derive(config, means)
+  return means, output.reshape(-1, *output.shape[2:])

@@ -4,11 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from pathstar.objectives import base
-from pathstar.tasks.path_star import PathStar
 
 
 def applies(config) -> bool:
-  return isinstance(config.task, PathStar)
+  return config.task.branch is not None
 
 
 def run(config, params, batch, logits_BxLxV) -> dict:

@@ -100,4 +100,4 @@ def draw(
       return problem
     for name, value in propose(fold(key_B[rows], attempt)).items():
       problem[name][rows] = value
-  raise UserError(f"the {split} split holds no problem of this task: it is too small; raise task.num_nodes")
+  raise UserError(f"the {split} split holds no problem of this task: it has too few problems")

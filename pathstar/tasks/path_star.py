@@ -9,6 +9,14 @@ path. In the authors' text format, G(2, 3) with 5 nodes or more reads
 
 whose prefix is everything up to `=` and whose target is the path 4 0 2. Commas are not tokens. The second token of
 the target, here 0, is the BRANCH token: the only one that is not read off by following an edge.
+
+With `task.target` the answer may come after a chain of thought, a trace of one of the two exact solvers in solvers.py:
+
+    search      4,1,3|4,0,2=4,0,2     arms tried one by one (| goes back to the start) until one ends at the goal
+    lookahead   2,0,4=4,0,2           the path from its end
+
+Traces of `search` differ in length, and many are right: arms are tried in random order. What follows is `$`, of no
+weight.
 """
 
 import dataclasses
@@ -17,7 +25,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pathstar.errors import UserError, require
+from pathstar.errors import UserError, choose, require
 from pathstar.tasks import counter
 
 
@@ -28,6 +36,7 @@ class PathStar:
   degree: int = 2  # number of arms
   length: int = 5  # nodes on an arm, counting the start node
   num_nodes: int | None = None  # node ids are drawn from 0..num_nodes-1; None: max(50, nodes of the graph)
+  target: str = "path"  # path | search | lookahead: the path alone, or after the trace of a solver
 
   def __post_init__(self):
     require(self.degree >= 1, "task.degree", self.degree, "an integer >= 1")
@@ -37,6 +46,7 @@ class PathStar:
     require(
         self.graph_nodes <= self.num_nodes <= 2**15, "task.num_nodes", self.num_nodes,
         f"between {self.graph_nodes} (G({self.degree},{self.length}) has degree * (length - 1) + 1 nodes) and {2**15}")
+    choose("task.target", self.target, ("path", "search", "lookahead"))
 
   @property
   def graph_nodes(self) -> int:
@@ -60,8 +70,22 @@ class PathStar:
     return 3 * self.num_edges + 3
 
   @property
-  def target_length(self) -> int:
+  def answer_length(self) -> int:
     return self.length
+
+  @property
+  def target_length(self) -> int:
+    return self.length + {"path": 0, "search": self.degree * (self.length + 1), "lookahead": self.length + 1}[self.target]
+
+  @property
+  def separator(self) -> int | None:
+    """The token `=` after which the answer begins, if a trace comes before it."""
+    return None if self.target == "path" else self.num_nodes + 1
+
+  @property
+  def branch(self) -> int | None:
+    """Place of the branch token in the target."""
+    return 1 if self.target == "path" else None
 
   @property
   def chance(self) -> float:
@@ -69,12 +93,12 @@ class PathStar:
     return 1 / self.degree
 
   def __str__(self) -> str:
-    return f"G({self.degree},{self.length})"
+    return f"G({self.degree},{self.length})" + ("" if self.target == "path" else f" {self.target}")
 
   @property
   def slug(self) -> str:
     """The task in a run's name."""
-    return f"d{self.degree}-l{self.length}"
+    return f"d{self.degree}-l{self.length}" + ("" if self.target == "path" else f"-{self.target}")
 
   def num_problems(self) -> int:
     """Number of distinct problems: unordered arms and a goal, whatever the order of the edges."""
@@ -90,7 +114,7 @@ class PathStar:
 
     Returns:
       int32 `prefix` (B, P), `target` (B, L), `arms` (B, D, L) in random order, float32 `weight` (B, L) of the loss and
-      bool `answer` (B, L), the part of the target that exact match scores.
+      bool `answer` (B, L), the part of the target that is the path.
     """
     problem = counter.draw(self._propose, self._identity, seed, split, np.asarray(index_B, np.int64))
     return self._encode(**problem)
@@ -118,25 +142,37 @@ class PathStar:
     size, num_nodes = len(arms), self.num_nodes
     pipe, equals, slash = num_nodes, num_nodes + 1, num_nodes + 2
     rows = np.arange(size)
-    target = arms[rows, goal_arm]
+    path = arms[rows, goal_arm]
     edges = np.stack([arms[:, :, :-1], arms[:, :, 1:]], axis=3).reshape(size, self.num_edges, 2)
     prefix = np.full((size, self.prefix_length), pipe, np.int32)
     listed = prefix[:, : 3 * self.num_edges].reshape(size, self.num_edges, 3)
     listed[:, :, :2] = edges[rows[:, None], edge_order]
     listed[:, -1, 2] = slash
-    prefix[:, -3], prefix[:, -2], prefix[:, -1] = target[:, 0], target[:, -1], equals
-    return {
-        "prefix": prefix, "target": target, "arms": arms,
-        "weight": np.ones((size, self.length), np.float32), "answer": np.ones((size, self.length), bool),
-    }
+    prefix[:, -3], prefix[:, -2], prefix[:, -1] = path[:, 0], path[:, -1], equals
+    if self.target == "search":
+      walks = np.concatenate([arms, np.full((size, self.degree, 1), pipe, np.int32)], axis=2)
+      trace, begin_B = walks.reshape(size, -1), (goal_arm + 1) * (self.length + 1)
+    elif self.target == "lookahead":
+      trace, begin_B = path[:, ::-1], np.full(size, self.length + 1)
+    else:
+      trace, begin_B = path[:, :0], np.zeros(size, int)
+    # Place within the answer: the separator is at -1, the trace before it, nothing from `length` on.
+    place = np.arange(self.target_length) - begin_B[:, None]
+    target = np.pad(trace, ((0, 0), (0, self.target_length - trace.shape[1])))
+    target[place == -1] = equals
+    answer = (place >= 0) & (place < self.length)
+    target[answer] = path.ravel()
+    target[place >= self.length] = self.dummy
+    weight = (place < self.length).astype(np.float32)
+    return {"prefix": prefix, "target": target, "arms": arms, "weight": weight, "answer": answer}
 
   def to_text(self, batch: dict[str, np.ndarray]) -> list[str]:
-    """The batch in the authors' file format, one line an example."""
+    """The batch in the authors' file format, which has no traces, one line an example."""
     lines = []
-    for prefix, target in zip(batch["prefix"], batch["target"], strict=True):
+    for prefix, target, answer in zip(batch["prefix"], batch["target"], batch["answer"], strict=True):
       edges = prefix[: 3 * self.num_edges].reshape(-1, 3)
       listed = "|".join(f"{u},{v}" for u, v, _ in edges)
-      lines.append(f"{listed}/{prefix[-3]},{prefix[-2]}={','.join(map(str, target))}")
+      lines.append(f"{listed}/{prefix[-3]},{prefix[-2]}={','.join(map(str, target[answer]))}")
     return lines
 
   def from_text(self, lines: Iterable[str]) -> dict[str, np.ndarray]:

@@ -58,6 +58,9 @@ def test_the_arm_that_is_forced_is_a_wrong_one_whatever_the_degree(tiny):
     ({"task.length": 3}, False),
     ({"objective.order": "reversed"}, False),
     ({"objective.name": "teacherless"}, False),
+    ({"objective.name": "branch_only"}, False),
+    ({"task.target": "lookahead"}, False),
+    ({"task.name": "addition"}, False),
 ])
 def test_it_is_left_out_where_it_means_nothing(tiny, fields, defined):
   assert clever_hans.applies(tiny(fields)) == defined

@@ -27,14 +27,28 @@ def test_every_method_reports_the_numbers_that_are_defined_for_it(tiny, name, or
   of_shapes = functools.partial(everything, config)  # names and shapes need no numbers
   metrics, decoded, tokens = jax.eval_shape(of_shapes, jax.random.key(0), data.eval_examples(config, "test"))
   places = range(config.task.length)
-  assert {"exact_match", "loss", "branch_accuracy", "legal_mass", "branch_entropy"} <= metrics.keys()
+  assert {"exact_match", "loss", "token_error", "snowball_prediction", "branch_accuracy", "legal_mass", "branch_entropy"} <= metrics.keys()
   assert {f"position_{k}/{what}" for k in places for what in ("accuracy", "loss")} <= metrics.keys()
   assert {f"position_{k}/generated_accuracy" for k in places} | {"generated_exact_match"} <= decoded.keys()
   assert not metrics.keys() & decoded.keys()  # teacher-forced and generated numbers never share a name
-  if name in ("next_token", "teacherless"):
+  if name in ("next_token", "teacherless", "branch_only"):
     assert CHEAT & metrics.keys() == (CHEAT if (name, order) == ("next_token", "forward") else set())
   assert all(x.shape == () for x in (metrics | decoded).values())
   assert tokens.shape == (40, config.task.length)
+
+
+@pytest.mark.parametrize("fields, length", [
+    ({"task.name": "addition", "data.num_test": 40}, 4), ({"task.target": "search"}, 4), ({"task.target": "lookahead"}, 4)])
+def test_every_task_reports_exact_match_once(tiny, fields, length):
+  config = tiny(fields)
+  of_shapes = functools.partial(everything, config)
+  metrics, decoded, answers = jax.eval_shape(of_shapes, jax.random.key(0), data.eval_examples(config, "test"))
+  assert not metrics.keys() & decoded.keys() and "exact_match" in metrics | decoded
+  assert ("exact_match" in metrics) == (config.task.separator is None)  # behind a trace only decoding can tell
+  assert {f"position_{k}/generated_accuracy" for k in range(length)} | {"generated_exact_match"} <= decoded.keys()
+  assert {"loss", "token_error", "snowball_prediction"} <= metrics.keys()
+  assert not (CHEAT | {"branch_accuracy", "legal_mass"}) & metrics.keys()
+  assert answers.shape == (40, length)
 
 
 def test_the_size_of_chunks_changes_nothing(tiny, monkeypatch):

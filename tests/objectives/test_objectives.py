@@ -1,4 +1,5 @@
-"""Every registered objective, in every order, through the same invariants; and what each of them lets the model see."""
+"""Every registered objective, in every order and with every mixer, through the same invariants; and what each lets
+the model see."""
 
 import flax.linen as nn
 import jax
@@ -6,24 +7,49 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import objectives
+from pathstar import models, objectives
+from pathstar.errors import UserError
 from pathstar.objectives import base
 
-METHODS = [(name, order) for name in objectives.OBJECTIVES for order in base.ORDERS]
+# The order is no matter to a mixer: both with one, the others forward.
+METHODS = [(name, order, "attention") for name in objectives.OBJECTIVES for order in base.ORDERS]
+METHODS += [(name, "forward", mixer) for name in objectives.OBJECTIVES for mixer in models.MIXERS if mixer != "attention"]
 
 
 @pytest.fixture(scope="module")
 def setting(tiny):
-  """setting(name, order) -> (config, parameters, batch of 6 in the order of the objective)."""
+  """setting(name, order, mixer, fields) -> (config, parameters, batch of 6 in the order of the objective)."""
   drawn = {}
 
-  def make(name, order="forward"):
-    config = tiny({"objective.name": name, "objective.order": order, "model.num_layers": 2})
-    if name not in drawn:  # the same for both orders
-      drawn[name] = jax.jit(lambda key: nn.meta.unbox(
-          {"model": config.model.init(key), "objective": config.objective.init(key)}))(jax.random.key(0))
+  def make(name, order="forward", mixer="attention", fields=None):
+    layers = 2 if mixer == "attention" else 1  # recurrences compile slowly
+    config = tiny({"objective.name": name, "objective.order": order, "model.mixer": mixer, "model.num_layers": layers} | (fields or {}))
+    if mixer not in drawn:  # the same for all objectives
+      drawn[mixer] = jax.jit(lambda key: nn.meta.unbox(config.model.init(key)))(jax.random.key(0))
+    params = {"model": drawn[mixer], "objective": nn.meta.unbox(config.objective.init(jax.random.key(1)))}
     batch = jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6)))
-    return config, drawn[name], base.reorder(batch, order)
+    return config, params, base.reorder(batch, order)
+
+  return make
+
+
+@pytest.fixture(scope="module")
+def measured(setting):
+  """measured(name, order, mixer) -> (config, batch, f), f(batch) -> (loss, aux, gradients, predictions), compiled
+  once a method."""
+  compiled = {}
+
+  def make(*method):
+    config, params, batch = setting(*method)
+    if method not in compiled:
+      objective, model, key = config.objective, config.model, jax.random.key(0)
+
+      def f(params, batch):
+        (loss, aux), grads = jax.value_and_grad(lambda p: objective.loss(model, p, batch, key), has_aux=True)(params)
+        return loss, aux, grads, objective.predict(model, params, batch, key)
+
+      compiled[method] = jax.jit(f)
+    return config, batch, lambda batch: compiled[method](params, batch)
 
   return make
 
@@ -33,7 +59,7 @@ def with_other_target(config, batch):
   return batch | {"target": (batch["target"] + 1) % config.task.num_nodes}
 
 
-@pytest.mark.parametrize("name, order", METHODS)
+@pytest.mark.parametrize("name, order", [(name, order) for name in objectives.OBJECTIVES for order in base.ORDERS])
 def test_inputs_begin_with_the_problem_and_are_tokens_that_the_model_has_room_for(setting, name, order):
   config, _, batch = setting(name, order)
   tokens = np.asarray(config.objective.inputs(batch))
@@ -42,41 +68,78 @@ def test_inputs_begin_with_the_problem_and_are_tokens_that_the_model_has_room_fo
   assert 0 <= tokens.min() and tokens.max() < config.model.vocab_size
 
 
-@pytest.mark.parametrize("name, order", METHODS)
-def test_loss_is_finite_and_every_parameter_has_a_gradient(setting, name, order):
-  config, params, batch = setting(name, order)
-  loss_fn = lambda params: config.objective.loss(config.model, params, batch, jax.random.key(0))
-  (loss, aux), grads = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(params)
+@pytest.mark.parametrize("method", METHODS, ids="-".join)
+def test_loss_is_finite_and_every_parameter_has_a_gradient(measured, method):
+  config, batch, f = measured(*method)
+  loss, aux, grads, _ = f(batch)
   assert loss.shape == () and np.isfinite(loss) and loss > 0
-  assert aux.loss_BxL.shape == aux.correct_BxL.shape == (6, config.task.length) and aux.correct_BxL.dtype == bool
+  assert {x.shape for x in aux} == {(6, config.task.length)} and aux.correct_BxL.dtype == bool
+  assert float(loss) == pytest.approx(float((aux.loss_BxL * aux.weight_BxL).sum() / aux.weight_BxL.sum()), rel=1e-5)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize("name, order", METHODS)
-def test_weights_are_relative_and_what_weighs_nothing_is_not_learned(setting, name, order):
-  config, params, batch = setting(name, order)
-  loss_fn = jax.jit(lambda batch: config.objective.loss(config.model, params, batch, jax.random.key(0))[0])
+@pytest.mark.parametrize("method", METHODS, ids="-".join)
+def test_weights_are_relative_and_what_weighs_nothing_is_not_learned(measured, method):
+  config, batch, f = measured(*method)
+  loss_of = lambda batch: float(f(batch)[0])
+  loss, aux, _, _ = f(batch)
+  counts = bool(aux.weight_BxL[0, -1] > 0)  # the last target token, which is seen by nobody
   weight = batch["weight"].at[:, -1].set(0)
-  weighted = loss_fn(batch | {"weight": weight})
-  assert loss_fn(batch | {"weight": 3 * weight}) == pytest.approx(float(weighted), rel=1e-5)
-  assert abs(loss_fn(batch) - weighted) > 1e-4
-  # The last target token is seen by nobody: without weight it may be anything.
+  weighted = loss_of(batch | {"weight": weight})
+  assert loss_of(batch | {"weight": 3 * weight}) == pytest.approx(weighted, rel=1e-5)
+  assert (abs(loss - weighted) > 1e-4) == counts
+  # Without weight it may be anything.
   other = batch["target"].at[:, -1].set((batch["target"][:, -1] + 1) % config.task.num_nodes)
-  assert loss_fn(batch | {"weight": weight, "target": other}) == weighted
-  assert loss_fn(batch | {"target": other}) != loss_fn(batch)
+  assert loss_of(batch | {"weight": weight, "target": other}) == weighted
+  assert (loss_of(batch | {"target": other}) != loss) == counts
 
 
-@pytest.mark.parametrize("name, order", METHODS)
-def test_predictions_are_tokens_that_do_not_know_the_answer(setting, name, order):
-  config, params, batch = setting(name, order)
-  predict = jax.jit(lambda batch: config.objective.predict(config.model, params, batch, jax.random.key(0)))
-  tokens = predict(batch)
+@pytest.mark.parametrize("method", METHODS, ids="-".join)
+def test_predictions_are_tokens_that_do_not_know_the_answer(measured, method):
+  config, batch, f = measured(*method)
+  loss, _, _, tokens = f(batch)
   assert tokens.shape == batch["target"].shape and jnp.issubdtype(tokens.dtype, jnp.integer)
   assert 0 <= tokens.min() and tokens.max() < config.model.vocab_size
-  np.testing.assert_array_equal(predict(with_other_target(config, batch)), tokens)
-  moved = predict(batch | {"prefix": jnp.roll(batch["prefix"], 1, axis=0)})
-  assert not np.array_equal(moved, tokens)  # but they do know the problem
+  np.testing.assert_array_equal(f(with_other_target(config, batch))[3], tokens)
+  assert f(batch | {"prefix": jnp.roll(batch["prefix"], 1, axis=0)})[0] != loss  # but they do know the problem
+
+
+@pytest.mark.parametrize("order, place", [("forward", 1), ("reversed", 2)])
+def test_branch_only_scores_the_branch_token_alone(measured, order, place):
+  _, batch, f = measured("branch_only", order, "attention")
+  loss, aux, *_ = f(batch)
+  branch = np.asarray(batch["arms"])[:, :, 1]
+  assert all(token in moves for token, moves in zip(batch["target"][:, place].tolist(), branch.tolist()))  # it is a first move
+  assert float(loss) == pytest.approx(float(aux.loss_BxL[:, place].mean()), rel=1e-5)
+  assert aux.weight_BxL.sum(axis=0).tolist() == [6 * (k == place) for k in range(4)]
+
+
+@pytest.mark.parametrize("name", ["next_token", "teacherless"])
+@pytest.mark.parametrize("order, place", [("forward", 1), ("reversed", 2)])
+def test_branch_weight_scales_the_branch_token_against_the_others(setting, name, order, place):
+  losses = {}
+  for weight in (0.0, 1.0, 5.0):
+    config, params, batch = setting(name, order, fields={"objective.branch_weight": weight})
+    losses[weight], aux = config.objective.loss(config.model, params, batch, jax.random.key(0))
+    per_token = np.asarray(aux.loss_BxL).mean(axis=0)
+    assert float(losses[weight]) == pytest.approx(
+        (np.delete(per_token, place).sum() + weight * per_token[place]) / (3 + weight), rel=1e-5)
+  assert len({round(float(x), 5) for x in losses.values()}) == 3
+
+
+@pytest.mark.parametrize("fields, said", [
+    ({"objective.order": "backward"}, "objective.order = 'backward'"),
+    ({"objective.branch_weight": -1.0}, "objective.branch_weight = -1.0: must be a number >= 0"),
+    ({"task.name": "addition", "objective.branch_weight": 2.0}, "must be 1 for 3-digit addition"),
+    ({"task.target": "search", "objective.branch_weight": 2.0}, "must be 1 for G(2,4) search"),
+    ({"task.name": "addition", "objective.name": "branch_only"}, "objective.name = 'branch_only': must be another objective for 3-digit"),
+    ({"task.target": "search", "objective.order": "reversed"}, "objective.order = 'reversed': must be forward for G(2,4) search"),
+])
+def test_an_objective_refuses_what_the_task_has_not(tiny, fields, said):
+  with pytest.raises(UserError) as error:
+    tiny(fields)
+  assert said in str(error.value)
 
 
 def test_score_is_the_weighted_mean_cross_entropy_of_its_definition():
@@ -134,8 +197,22 @@ def test_path_order_puts_the_start_first_again():
 def test_greedy_decoding_takes_each_argmax_of_a_pass_over_all_before_it(setting):
   config, params, batch = setting("next_token")
   length = config.task.length
-  got = jax.jit(lambda prefix: base.greedy(config.model, params["model"], prefix, length))(batch["prefix"])
+  got = jax.jit(lambda prefix: base.decode(config.model, params["model"], prefix, length))(batch["prefix"])
   # Checked in one pass over what was produced: by causality each argmax there is a full forward pass's.
   tokens = jnp.concatenate([batch["prefix"], got[:, :-1].astype(jnp.int32)], axis=1)
   want = jax.jit(lambda tokens: config.model.apply(params["model"], tokens, length)[0].argmax(-1))(tokens)
   np.testing.assert_array_equal(got, want)
+
+
+def test_samples_follow_the_probabilities_of_a_pass_over_all_before_them(setting):
+  config, params, batch = setting("next_token")
+  prefix = jnp.repeat(batch["prefix"][:1], 4000, axis=0)
+  params = jax.tree.map(lambda x: 2 * x, params["model"])  # surer, so that few tokens carry most of the mass
+  tokens = np.asarray(jax.jit(lambda key: base.decode(config.model, params, prefix, 2, key))(jax.random.key(3)))
+  first = np.bincount(tokens[:, 0], minlength=config.task.vocab_size).argmax()
+  second = tokens[tokens[:, 0] == first, 1]
+  seen = jnp.append(batch["prefix"][0], first)[None]
+  logits = jax.jit(lambda seen: config.model.apply(params, seen, 2)[0])(seen)[0]
+  for drawn, p in zip((tokens[:, 0], second), np.asarray(jax.nn.softmax(logits)), strict=True):
+    share = np.bincount(drawn, minlength=config.task.vocab_size) / len(drawn)
+    assert len(drawn) > 300 and np.abs(share - p).max() < 4 * 0.5 / np.sqrt(len(drawn))

@@ -1,0 +1,31 @@
+"""Claim 10: the same model and loss solve the task once the target shows the work: search or lookahead.
+
+    pathstar sweep --config=configs/claims/chain_of_thought.py:scale=cpu --workdir=runs/chain_of_thought
+    pathstar sweep --config=configs/claims/chain_of_thought.py:scale=paper --workdir=runs/chain_of_thought_paper
+
+Expected: `exact_match` of the decoded answer near 1 for both kinds of trace. cpu: 18 runs, about 25 minutes on two
+cores. paper: one GPU.
+"""
+
+from pathstar import scales
+from pathstar.sweep import chain, product
+
+
+def get_config(arg: str = ""):
+  scale = scales.arguments(arg).scale
+  config = scales.base(scale)
+  config.eval.update(decode_every=10_000 if scale == "paper" else 250)
+  if scale == "paper":
+    config.train.update(num_steps=80_000)
+  return config
+
+
+def sweep(arg: str = ""):
+  args = scales.arguments(arg)
+  seeds, kinds = {"seed": range(args.num_seeds)}, {"task.target": ["lookahead", "search"]}
+  if args.scale == "paper":
+    return product(kinds, scales.topologies([(2, 5), (5, 5), (10, 5)], [50]), seeds)
+  return chain(
+      product(kinds, scales.topologies([(2, 4), (2, 5)], [10]), {"train.num_steps": [1500]}, seeds),
+      product(kinds, scales.topologies([(3, 4)], [10]), {"train.num_steps": [2000]}, seeds),
+  )

@@ -1,0 +1,30 @@
+"""Claim 9: the failure is of learning, not of inference: errors do not snowball, no verifier or backtracker helps.
+
+    pathstar sweep --config=configs/claims/inference.py:scale=cpu --workdir=runs/inference
+    pathstar sweep --config=configs/claims/inference.py:scale=paper --workdir=runs/inference_paper
+
+Expected: `exact_match` is 1/degree whatever the length, which `snowball_prediction` misses; `verifier/best_of_k` and
+`verifier/backtrack_k` are no higher than their `_blind` counterparts, 1 - (1 - q/d)^k and q min(1, k/d). cpu: 15
+runs, about 25 minutes on two cores. paper: one GPU.
+"""
+
+from pathstar import scales
+from pathstar.sweep import product
+
+
+def get_config(arg: str = ""):
+  scale = scales.arguments(arg).scale
+  config = scales.base(scale)
+  config.eval.update(num_samples=8)
+  if scale == "cpu":
+    config.train.update(num_steps=3000)
+  return config
+
+
+def sweep(arg: str = ""):
+  args = scales.arguments(arg)
+  if args.scale == "paper":
+    graphs = scales.topologies([(2, 5), (5, 5), (10, 5), (2, 10), (2, 20)], [50])
+  else:
+    graphs = scales.topologies([(2, 4), (2, 5), (2, 6), (2, 8), (3, 5)], [16])
+  return product(graphs, {"seed": range(args.num_seeds)})

@@ -1,0 +1,29 @@
+"""Claim 7: without teacher forcing, and on the reversed path, later tokens are learned before earlier ones.
+
+    pathstar sweep --config=configs/claims/learning_order.py:scale=cpu --workdir=runs/learning_order
+    pathstar sweep --config=configs/claims/learning_order.py:scale=paper --workdir=runs/learning_order_paper
+
+Expected: among positions 1 .. length - 1 of the path, the step at which `position_k/accuracy` crosses 95 % falls with
+k; evaluations are dense for that. cpu: 6 runs, about 6 minutes on two cores. paper: one GPU.
+"""
+
+from pathstar import scales
+from pathstar.sweep import product, zipped
+
+
+def get_config(arg: str = ""):
+  config = scales.base(scales.arguments(arg).scale)
+  config.data.update(num_train=200_000)
+  config.eval.update(every=200 if scales.arguments(arg).scale == "paper" else 20)
+  config.train.update(log_every=config.eval.every)
+  return config
+
+
+def sweep(arg: str = ""):
+  args = scales.arguments(arg)
+  methods = zipped({"objective.name": ["next_token", "teacherless"], "objective.order": ["reversed", "forward"]})
+  if args.scale == "paper":
+    graphs = scales.topologies([(2, 5), (5, 5)], [50])
+  else:
+    graphs = scales.topologies([(2, 4)], [10])
+  return product(methods, graphs, {"seed": range(args.num_seeds)})

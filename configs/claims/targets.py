@@ -1,0 +1,31 @@
+"""Claims 5 and 6: the reversed path and teacherless training solve what next-token prediction does not.
+
+    pathstar sweep --config=configs/claims/targets.py:scale=cpu --workdir=runs/targets
+    pathstar sweep --config=configs/claims/targets.py:scale=paper --workdir=runs/targets_paper
+
+Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or neither: seeds may be stuck at
+1/degree at the end of the budget, and are shown as that. cpu: 24 runs, about 35 minutes on two cores. paper: one GPU.
+"""
+
+from pathstar import scales
+from pathstar.sweep import chain, product
+
+
+def get_config(arg: str = ""):
+  return scales.base(scales.arguments(arg).scale)
+
+
+def sweep(arg: str = ""):
+  args = scales.arguments(arg)
+  seeds = {"seed": range(args.num_seeds)}
+  backwards, teacherless = [{"objective.order": "reversed"}], [{"objective.name": "teacherless"}]
+  if args.scale == "paper":
+    graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
+    return product(chain(backwards, teacherless), graphs, seeds)
+  data = {"data.num_train": [200_000]}  # of fewer, teacherless training learns the branch tokens by heart
+  return chain(
+      product(backwards, scales.topologies([(2, 4), (2, 5)], [10]), data, seeds),
+      product(backwards, scales.topologies([(3, 4), (3, 5), (5, 4)], [16]), {"train.num_steps": [2000]}, data, seeds),
+      product(teacherless, scales.topologies([(2, 4)], [10]), {"train.num_steps": [1500]}, data, seeds),
+      product(teacherless, scales.topologies([(2, 5), (3, 4)], [10]), {"train.num_steps": [4000]}, data, seeds),
+  )

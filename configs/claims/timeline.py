@@ -1,0 +1,28 @@
+"""Claim 4: the cheat is learned first, and then the branch token has no supervision left that could teach it.
+
+    pathstar sweep --config=configs/claims/timeline.py:scale=cpu --workdir=runs/timeline
+    pathstar sweep --config=configs/claims/timeline.py:scale=paper --workdir=runs/timeline_paper
+
+Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together within a few hundred steps;
+`branch_accuracy` reaches 1/degree as they do and stays there. cpu: 6 runs, about 10 minutes on two cores. paper: one
+GPU.
+"""
+
+from pathstar import scales
+from pathstar.sweep import product
+
+
+def get_config(arg: str = ""):
+  config = scales.base(scales.arguments(arg).scale)
+  config.eval.update(every=100 if scales.arguments(arg).scale == "paper" else 10)
+  config.train.update(log_every=config.eval.every)
+  return config
+
+
+def sweep(arg: str = ""):
+  args = scales.arguments(arg)
+  if args.scale == "paper":
+    graphs, steps = scales.topologies([(2, 5), (5, 5)], [50]), 20_000
+  else:
+    graphs, steps = scales.topologies([(2, 5), (3, 4)], [10]), 1500
+  return product(graphs, {"train.num_steps": [steps]}, {"seed": range(args.num_seeds)})

@@ -1,0 +1,25 @@
+"""Loss on the branch token alone: a needle in a haystack. Claims 3 and 11 of the talk.
+
+No other token tells the model how to find it. With a path of two nodes it is the goal, which stands in the problem.
+"""
+
+import dataclasses
+
+import jax
+
+from pathstar.errors import require
+from pathstar.objectives import base
+from pathstar.objectives.next_token import NextToken
+
+
+@dataclasses.dataclass(frozen=True)
+class BranchOnly(NextToken):
+  """Objective `branch_only`: next_token but for what is scored; `branch_accuracy` measures it, not exact match."""
+
+  def __post_init__(self):
+    super().__post_init__()
+    require(self.task.branch is not None, "objective.name", "branch_only",
+            f"another objective for {self.task}, whose target has no branch token")
+
+  def weight(self, batch: dict) -> jax.Array:
+    return batch["weight"] * base.at_branch(self.task, self.order)

@@ -1,0 +1,78 @@
+"""The two scales at which configs/claims/ shows the paper's claims.
+
+`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's
+own setting, a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
+"""
+
+import itertools
+import types
+from collections.abc import Iterable
+
+from ml_collections import ConfigDict
+
+from pathstar import config
+from pathstar.errors import choose, require
+from pathstar.models import PRESETS
+
+SCALES = ("cpu", "paper")
+PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
+PAPER_NODES = (50, 100)
+
+# On CPU a recurrence is a plain stack of two blocks, trained by AdamW.
+_CPU_RECURRENCE = {
+    "model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False, "model.init": "fan_in",
+    "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.beta2": 0.999, "optimizer.weight_decay": 0.0,
+    "optimizer.schedule": "constant", "train.batch_size": 64,
+}
+# What an architecture takes beside its scale's base config. Mamba's blocks have no MLP, and at paper scale are twice as many.
+_ARCHITECTURES = {
+    "cpu": {
+        "attention": {},
+        "s5_gated": _CPU_RECURRENCE | {"model.mlp_ratio": 4},
+        "mamba": _CPU_RECURRENCE | {"model.mlp_ratio": 0},
+    },
+    "paper": {
+        "attention": {},
+        "s5_gated": {"model.positions": "none"},
+        "mamba": {"model.positions": "none", "model.norm": "rmsnorm", "model.mlp_ratio": 0, "model.num_layers": 24},
+    },
+}
+
+
+def arguments(arg: str) -> types.SimpleNamespace:
+  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`. Raises UserError."""
+  args = config.arguments(arg, scale="cpu", num_seeds=3)
+  choose("file argument scale", args.scale, SCALES)
+  require(args.num_seeds >= 1, "file argument num_seeds", args.num_seeds, "an integer >= 1")
+  return args
+
+
+def base(scale: str) -> ConfigDict:
+  """The config that a claim's cells start from."""
+  fields = config.default()
+  if scale == "cpu":
+    fields.data.update(num_train=50_000, num_test=1000)
+    fields.model.update(num_layers=1, num_loops=4, inject=True, width=64, num_heads=4, mlp_ratio=1, norm="rmsnorm",
+                        positions="rope", rope_base=100.0, init="mimetic", token_shift=True)
+    fields.optimizer.update(name="muon", learning_rate=6e-3, beta2=0.95, weight_decay=0.1, schedule="linear",
+                            warmup_steps=100)
+    fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
+    fields.eval.update(every=50, num_examples=500)
+  else:
+    fields.data.update(num_train=200_000, num_test=20_000)
+    fields.model.update(PRESETS["mini"], dtype="bfloat16")
+    fields.optimizer.update(learning_rate=5e-4, weight_decay=0.01, warmup_steps=100)
+    fields.train.update(batch_size=256, num_steps=78_000, log_every=200, checkpoint_every=2000)  # 100 epochs
+    fields.eval.update(every=1000, num_examples=2000)
+  return fields
+
+
+def topologies(pairs: Iterable[tuple[int, int]], nodes: Iterable[int]) -> list[dict]:
+  """Cells of every (degree, length) with every number of node ids that is enough for it."""
+  return [{"task.degree": degree, "task.length": length, "task.num_nodes": number}
+          for (degree, length), number in itertools.product(pairs, nodes) if degree * (length - 1) + 1 <= number]
+
+
+def architectures(scale: str, *mixers: str) -> list[dict]:
+  """Cells of the given mixers, each with what it takes at this scale."""
+  return [{"model.mixer": mixer} | _ARCHITECTURES[scale][mixer] for mixer in mixers]

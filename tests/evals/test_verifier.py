@@ -1,0 +1,77 @@
+"""Verifier and backtracker around a model that guesses the arm, against slow readings of their definitions."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from pathstar.evals import verifier
+
+
+@pytest.fixture(scope="module")
+def found(trained):
+  """(config, params, batch, metrics, derived) of the model that guesses."""
+  config, params, batch = trained("half")
+  config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, num_samples=8))
+  metrics = jax.jit(lambda params, batch: verifier.run(config, params, batch, None))(params, batch)
+  metrics = {name: np.asarray(value) for name, value in metrics.items()}
+  return config, params, batch, metrics, verifier.derive(config, {name: value.mean() for name, value in metrics.items()})
+
+
+def test_the_numbers_are_defined_for_powers_of_two(found):
+  _, _, batch, metrics, derived = found
+  names = {f"verifier/{what}_{k}" for what in ("best_of", "backtrack") for k in (1, 2, 4, 8)}
+  assert metrics.keys() == names | {"verifier/rest_accuracy", "verifier/rest_probability"}
+  assert derived.keys() == {f"{name}_blind" for name in names}
+  assert {x.shape for x in metrics.values()} == {(len(batch["target"]),)}
+
+
+def test_backtracking_takes_first_moves_in_the_order_of_their_logits_and_follows_each_greedily(found, logits_of):
+  _, _, batch, metrics, _ = found
+  logits = logits_of("half")
+  for i, target in enumerate(batch["target"]):
+    rest = all(logits[i, k].argmax() == target[k] for k in (0, 2, 3))
+    assert metrics["verifier/rest_accuracy"][i] == rest
+    for k in (1, 2, 4, 8):
+      assert metrics[f"verifier/backtrack_{k}"][i] == (rest and target[1] in np.argsort(-logits[i, 1])[:k])
+  # One try is greedy decoding.
+  np.testing.assert_array_equal(metrics["verifier/backtrack_1"], (logits.argmax(-1) == batch["target"]).all(axis=1))
+
+
+def test_best_of_k_is_that_of_samples_with_the_models_own_probabilities(found, logits_of):
+  _, _, batch, metrics, _ = found
+  logits = logits_of("half").astype(float)
+  log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  p_BxL = np.exp(np.take_along_axis(log_p, batch["target"][:, :, None], axis=2)[:, :, 0])
+  np.testing.assert_allclose(metrics["verifier/rest_probability"], p_BxL[:, [0, 2, 3]].prod(axis=1), rtol=1e-3)
+  for k in (1, 2, 4, 8):
+    expected = 1 - (1 - p_BxL.prod(axis=1)) ** k
+    noise = np.sqrt((expected * (1 - expected)).sum()) / len(expected)
+    assert metrics[f"verifier/best_of_{k}"].mean() == pytest.approx(expected.mean(), abs=4 * noise)
+  for few, more in ((1, 2), (2, 4), (4, 8)):
+    assert (metrics[f"verifier/best_of_{few}"] <= metrics[f"verifier/best_of_{more}"]).all()
+
+
+def test_neither_beats_blind_guessing_where_the_branch_is_a_guess(found):
+  _, _, _, metrics, derived = found
+  q, r = metrics["verifier/rest_accuracy"].mean(), metrics["verifier/rest_probability"].mean()
+  assert q > 0.9  # it follows the arm, once on it
+  for k in (1, 2, 4, 8):
+    assert derived[f"verifier/best_of_{k}_blind"] == pytest.approx(1 - (1 - r / 2) ** k)
+    assert derived[f"verifier/backtrack_{k}_blind"] == pytest.approx(q * min(1, k / 2))
+    assert metrics[f"verifier/backtrack_{k}"].mean() == pytest.approx(derived[f"verifier/backtrack_{k}_blind"], abs=0.12)
+    # Samples of a model that is sure of its guess repeat it, and so do worse than blind.
+    assert metrics[f"verifier/best_of_{k}"].mean() < derived[f"verifier/best_of_{k}_blind"] + 0.08
+
+
+@pytest.mark.parametrize("fields, defined", [
+    ({}, True), ({"eval.num_samples": 0}, False), ({"objective.order": "reversed"}, False), ({"objective.name": "teacherless"}, False),
+    ({"objective.name": "branch_only"}, False), ({"task.name": "addition"}, False), ({"task.target": "search"}, False),
+])
+def test_it_is_left_out_where_it_means_nothing_or_is_not_asked_for(tiny, fields, defined):
+  assert verifier.applies(tiny({"eval.num_samples": 3} | fields)) == defined
+
+
+def test_tries_are_powers_of_two_up_to_the_samples(tiny):
+  assert [verifier.tries(tiny({"eval.num_samples": n})) for n in (1, 2, 3, 8, 9)] == [[1], [1, 2], [1, 2], [1, 2, 4, 8], [1, 2, 4, 8]]

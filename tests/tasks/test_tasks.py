@@ -1,0 +1,84 @@
+"""Every registered task through the same invariants: what tasks/__init__.py asks of it."""
+
+import string
+
+import numpy as np
+import pytest
+
+from pathstar import tasks
+from pathstar.errors import UserError
+
+# Kinds of each task; the tests of one task alone are in its own file.
+SETTINGS = {
+    "path_star": [{}, {"degree": 1, "length": 4}, {"degree": 3, "length": 2}, {"degree": 3, "length": 4, "num_nodes": 12},
+                  {"target": "search"}, {"target": "lookahead", "degree": 3}],
+    "addition": [{}, {"digits": 1}, {"digits": 9}],
+}
+CASES = [pytest.param(tasks.TASKS[name](**fields), id=f"{name}-{fields}") for name in tasks.TASKS for fields in SETTINGS[name]]
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_examples_have_the_shapes_and_types_that_the_task_announces(task):
+  batch = task.examples(0, "train", np.arange(30))
+  shapes = {name: (batch[name].dtype, batch[name].shape) for name in ("prefix", "target", "weight", "answer")}
+  assert shapes == {
+      "prefix": (np.int32, (30, task.prefix_length)), "target": (np.int32, (30, task.target_length)),
+      "weight": (np.float32, (30, task.target_length)), "answer": (np.bool_, (30, task.target_length))}
+  assert all(len(x) == 30 for x in batch.values())
+  for name in ("prefix", "target"):
+    assert 0 <= batch[name].min() and batch[name].max() < task.vocab_size
+  assert 0 <= task.dummy < task.vocab_size and task.dummy not in batch["prefix"]
+  assert (batch["weight"][batch["answer"]] > 0).all()  # what is scored is learned
+  assert 0 < task.chance <= 1 and task.num_problems() >= 1 and str(task)
+  assert set(task.slug) <= set(string.ascii_lowercase + string.digits + "-")  # it is part of a folder's name
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_the_answer_is_the_whole_target_or_follows_the_first_separator(task):
+  batch = task.examples(0, "train", np.arange(30))
+  for target, weight, answer in zip(batch["target"].tolist(), batch["weight"], batch["answer"]):
+    begin = 0 if task.separator is None else target.index(task.separator) + 1
+    assert answer.nonzero()[0].tolist() == list(range(begin, begin + task.answer_length))
+    assert not weight[begin + task.answer_length:].any()
+  if task.branch is not None:
+    # Each arm is a path from the start; the branch token is the first that tells the goal's from the others.
+    rows = np.arange(30)
+    right = (batch["arms"] == batch["target"][:, None]).all(axis=2)
+    assert (right.sum(axis=1) == 1).all() and (batch["arms"][rows, right.argmax(axis=1)] == batch["target"]).all()
+    assert (batch["arms"][:, :, :task.branch] == batch["target"][:, None, :task.branch]).all()
+
+
+@pytest.mark.parametrize("task", CASES)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_example_is_a_function_of_seed_split_and_index_alone(task, split):
+  index = np.array([5, 0, 3, 2**40, 3])
+  whole = task.examples(4, split, index)
+  for i, one in enumerate(index):
+    alone = task.examples(4, split, np.array([one]))
+    for name, value in whole.items():
+      np.testing.assert_array_equal(value[i], alone[name][0])
+  seeds = np.array([4, 9, 4, 9, 4])
+  mixed, other = task.examples(seeds, split, index), task.examples(9, split, index)
+  for name, value in mixed.items():
+    np.testing.assert_array_equal(value, np.where((seeds == 4).reshape(-1, *[1] * (value.ndim - 1)), whole[name], other[name]))
+  same = np.array_equal(task.examples(4, split, np.arange(20))["prefix"], task.examples(9, split, np.arange(20))["prefix"])
+  assert same == (split == "test")  # test is the same for every seed
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_a_file_gives_back_what_was_written_to_it(task):
+  batch = task.examples(0, "test", np.arange(8))
+  lines = task.to_text(batch)
+  again = task.from_text(["", *(line + "\n" for line in lines), "  "])
+  np.testing.assert_array_equal(again["prefix"], batch["prefix"])
+  assert again.keys() == batch.keys() and task.to_text(again) == lines
+  assert all(again[name].dtype == batch[name].dtype and again[name].shape == batch[name].shape for name in batch)
+  for lines in ([], ["", " "], ["nonsense"]):
+    with pytest.raises(UserError):
+      task.from_text(lines)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_train_and_test_share_no_line(task):
+  seen = {split: set(task.to_text(task.examples(0, split, np.arange(500)))) for split in ("train", "test")}
+  assert not seen["train"] & seen["test"]

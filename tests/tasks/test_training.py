@@ -1,0 +1,44 @@
+"""Each kind of task through a whole run: data, training, decoding, picture and report."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from pathstar import data, draw, report, train
+
+SHORT = {"data.num_train": 40, "data.num_test": 40, "train.num_steps": 5, "train.log_every": 5, "train.checkpoint_every": 5, "eval.every": 5}
+
+
+@pytest.mark.parametrize("fields, row", [
+    ({"task.name": "addition"}, {"task": "addition", "problem": "3-digit addition", "degree": "", "length": "", "num_nodes": ""}),
+    pytest.param({"task.target": "search"}, {"task": "path_star", "problem": "G(2,4) search", "degree": "2", "length": "4", "num_nodes": "12"},
+                 marks=pytest.mark.slow),
+])
+def test_a_run_of_any_task_ends_with_a_score_and_a_report(tiny, tmp_path, fields, row):
+  config = tiny(SHORT | fields)
+  [result] = train.train([config], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
+  assert result["status"] == "done" and 0 <= result["eval/test/exact_match"] <= 1
+  assert report.main(["--workdir", str(tmp_path)]) == 0
+  with open(tmp_path / "report" / "runs.csv", newline="") as file:
+    [written] = csv.DictReader(file)
+  assert {name: written[name] for name in row} == row
+  assert float(written["exact_match_test"]) == pytest.approx(result["eval/test/exact_match"])
+  assert report.main(["--out", str(tmp_path / "report")]) == 0  # and again from the CSV files alone
+
+
+@pytest.mark.parametrize("fields", [{"task.name": "addition"}, {"task.target": "search"}, {"task.target": "lookahead"}, {}])
+def test_the_picture_shows_the_right_answer_as_right(tiny, fields):
+  config = tiny(fields)
+  example = {name: value[0] for name, value in data.eval_examples(config, "test").items()}
+  answer = example["target"][example["answer"]]
+
+  def text(answer):
+    figure = draw.figure(config.task, example, answer)
+    return " ".join(x.get_text() for x in [*figure.texts, *(axes.title for axes in figure.axes)])
+
+  if "arms" in example:
+    assert "(right)" in text(answer) and "(wrong)" in text(np.roll(answer, 1))
+  else:
+    [line] = config.task.to_text({name: value[None] for name, value in example.items()})
+    assert text(answer).count(line) == 2 and text(np.full_like(answer, config.task.dummy)).count(line) == 1
