@@ -30,7 +30,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
 
   Returns (arguments, ConfigDict, the config file's module, its file argument). Raises UserError.
   """
-  from pathstar import config, hosts
+  from pathstar import config, hosts, partition
 
   parser.add_argument("--config", required=True, metavar="FILE[:ARGS]", help="config file and its arguments; "
                       "--config.FIELD=VALUE (or a number of them) overrides a field")
@@ -50,6 +50,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
     values[name] = value
   if "workdir" in folders:
     values |= {"mesh": args.mesh} if args.mesh is not None else {}
+    partition.cores_as_devices()
     hosts.join(args.distributed)
   return args, *config.load(args.config, values)
 

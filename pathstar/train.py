@@ -101,15 +101,18 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
     state, logged = jax.lax.scan(lambda state, batch: step(state, batch, values), state, batch_KxRxB)
     return state, jax.tree.map(lambda x_KxR: x_KxR.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
 
+  # Devices of one CPU are its cores: a program for several must not spread over all of them.
+  options = {"xla_cpu_multi_thread_eigen": False} if platform == "cpu" and mesh.size > 1 else None
   evaluate = runs(functools.partial(evals.evaluate, config))
   decode = runs(functools.partial(evals.decode, config))
   return Program(
       # Random numbers compile slowly on CPU and run once.
       init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
           {"xla_backend_optimization_level": 0} if platform == "cpu" else None)),
-      block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs)),
-      evaluate=jax.jit(evaluate),
-      decode=jax.jit(decode),
+      block=jax.jit(block, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs),
+                    compiler_options=options),
+      evaluate=jax.jit(evaluate, compiler_options=options),
+      decode=jax.jit(decode, compiler_options=options),
       abstract_state=nn.meta.unbox(boxed),
       state_shardings=shardings,
       batch_sharding=batches,
