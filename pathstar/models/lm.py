@@ -106,7 +106,7 @@ class LM:
   def init(self, key: jax.Array) -> dict[str, Any]:
     """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
     f, block = self.fields, self._block
-    embed_key, position_key, loop_key, head_key, last_key, body_key = jax.random.split(key, 6)
+    embed_key, position_key, head_key, last_key, body_key = jax.random.split(key, 5)
     std = 0.02 if f.init == "gpt2" else 0.5
     boxed = lambda key, init, shape, axes: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
     x = jnp.zeros((1, 1, f.width))
@@ -124,7 +124,7 @@ class LM:
       params["positions"] = boxed(position_key, init, shape, (None, "embed"))
     if f.loop_embedding:
       shape = (f.num_loops, f.width)
-      params["loops"] = boxed(loop_key, nn.initializers.normal(std), shape, (None, "embed"))
+      params["loops"] = boxed(jax.random.fold_in(position_key, 1), nn.initializers.normal(std), shape, (None, "embed"))
     if not f.tied_head:
       shape = (f.width, self.vocab_size)
       params["head"] = boxed(head_key, kernel_init(f.trunk(), False), shape, ("embed", "vocab"))
