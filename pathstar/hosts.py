@@ -35,6 +35,8 @@ def join(how: str | None) -> None:
   """
   if how is None and not on_pod():
     return
+  # CPUs have no stream that keeps programs in order: two at once would wait for each other across processes.
+  jax.config.update("jax_cpu_enable_async_dispatch", False)
   if how is None or how == AUTO:
     try:
       jax.distributed.initialize()
