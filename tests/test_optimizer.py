@@ -1,11 +1,12 @@
-"""The update rule against AdamW written out, and the schedule's values."""
+"""The update rule against AdamW written out, the schedule's values, and which group every parameter is in."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import optimizer
+from pathstar import models, optimizer
 from pathstar.optimizer import Optimizer
 
 
@@ -50,9 +51,64 @@ def test_updates_are_adamw(fields):
 
 
 def test_decay_spares_norms_alone(tiny):
-  import flax.linen as nn
-
   config = tiny({"model.num_layers": 2})
   params = nn.meta.unbox(jax.eval_shape(config.model.init, jax.random.key(0)))
   spared = {path[-1].key for path, on in jax.tree_util.tree_leaves_with_path(optimizer.decayed(params)) if not on}
   assert spared == {"scale"}
+
+
+# Group of every parameter of a layer, by hand: dynamics of the recurrence | offsets | maps.
+S5_SSM = {"ssm/Lambda_re": "ssm", "ssm/Lambda_im": "ssm", "ssm/log_step": "ssm", "ssm/B": "ssm", "ssm/C": "decay", "ssm/D": "ssm"}
+GROUPS = {
+    "attention": {f"{name}/kernel": "decay" for name in ("query", "key", "value", "out")}
+    | {"query_norm/scale": "no_decay", "key_norm/scale": "no_decay", "shift/scale": "no_decay"},
+    "s5": S5_SSM | {"gate/kernel": "decay"},
+    "s5_gated": S5_SSM | {f"{name}/kernel": "decay" for name in ("query", "key", "value", "out")}
+    | {f"{name}_conv/taps": "decay" for name in ("query", "key", "value")}
+    | {f"{name}_conv/bias": "no_decay" for name in ("query", "key", "value")},
+    "mamba": {"A_log": "ssm", "dt_bias": "ssm", "D": "ssm", "conv1d/taps": "decay", "conv1d/bias": "no_decay"}
+    | {f"{name}/kernel": "decay" for name in ("in_proj_x", "in_proj_z", "x_proj", "dt_proj", "out_proj")},
+}
+
+
+@pytest.fixture(scope="module")
+def parameters(tiny):
+  """parameters(mixer) -> the model's parameters as shapes, and the group of each by path."""
+
+  def make(mixer):
+    config = tiny({"model.num_layers": 2, "model.mixer": mixer, "model.qk_norm": True, "model.token_shift": True})
+    params = nn.meta.unbox(jax.eval_shape(config.model.init, jax.random.key(0)))
+    block = {f"mixer/{path}": group for path, group in GROUPS[mixer].items()} | {
+        "mixer_norm/scale": "no_decay", "mlp_norm/scale": "no_decay", "mlp/up/kernel": "decay", "mlp/down/kernel": "decay"}
+    want = {"embedding": "decay", "positions": "decay", "head": "decay", "norm/scale": "no_decay"}
+    return params, want | {f"{part}/{path}": group for part in ("body", "last") for path, group in block.items()}
+
+  return make
+
+
+def by_path(tree):
+  return {"/".join(part.key for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+@pytest.mark.parametrize("mixer", models.MIXERS)
+def test_every_parameter_of_every_mixer_is_in_its_group(parameters, mixer):
+  params, want = parameters(mixer)
+  assert by_path(optimizer.labels(params)) == want
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("mixer", ["s5_gated", "mamba"])
+def test_state_space_dynamics_have_their_own_rate_and_no_decay(parameters, mixer, name):
+  shapes, groups = parameters(mixer)
+  params = jax.tree.map(lambda x: jnp.full(x.shape, 3.0), shapes)
+  moved = {}
+  for gradient, factor in ((0.0, 0.25), (1.0, 0.25), (1.0, 1.0)):
+    rule = optimizer.build(Optimizer(name=name, ssm_rate_factor=factor, clip_norm=None), 0.1, 0.5)
+    grads = jax.tree.map(lambda x: jnp.full(x.shape, gradient), shapes)
+    moved[gradient, factor] = by_path(jax.jit(lambda p, g: rule.update(g, rule.init(p), p)[0])(params, grads))
+  for path, group in groups.items():
+    still, slow, whole = (np.asarray(moved[key][path]) for key in ((0.0, 0.25), (1.0, 0.25), (1.0, 1.0)))
+    np.testing.assert_allclose(still, -0.1 * 0.5 * 3 if group == "decay" else 0, atol=1e-6, err_msg=path)
+    np.testing.assert_allclose(slow, whole * (0.25 if group == "ssm" else 1), rtol=1e-5, err_msg=path)
+    if group == "ssm":  # Adam's first step is the rate, whatever the optimiser of matrices
+      np.testing.assert_allclose(whole, -0.1, rtol=1e-4, err_msg=path)

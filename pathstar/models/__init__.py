@@ -26,6 +26,8 @@ MIXERS = {
 PRESETS = {
     "tiny": dict(num_layers=2, width=64, num_heads=4, init="fan_in", tied_head=False),
     "authors": dict(num_layers=6, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
+    # The smallest of Gu and Dao 2023 (arXiv 2312.00752): 129M parameters with its vocabulary of 50,280.
+    "mamba_130m": dict(mixer="mamba", num_layers=24, width=768, mlp_ratio=0, positions="none", norm="rmsnorm", init="gpt2", tied_head=True),
     "mini": dict(num_layers=12, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
 }
 

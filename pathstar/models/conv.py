@@ -1,6 +1,6 @@
 """Short causal depthwise convolution over time, the local mixing before a state-space recurrence (H3, arXiv 2212.14052; Mamba).
 
-y_t = bias + sum_w kernel_w * x_(t - width + 1 + w): the last tap multiplies the newest token, as in torch.nn.Conv1d with left padding.
+y_t = bias + sum_w tap_w * x_(t - width + 1 + w): the last tap multiplies the newest token, as in torch.nn.Conv1d with left padding.
 A sum of shifted slices: XLA's grouped convolution is slow on CPU, and four taps are no work for a matrix unit.
 """
 
@@ -19,7 +19,7 @@ class ShortConv(nn.Module):
     bound = self.width ** -0.5
     uniform = lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -bound, bound)
     boxed = lambda *axes: nn.with_logical_partitioning(uniform, axes)
-    self.kernel = self.param("kernel", boxed(None, "mlp"), (self.width, self.features))
+    self.taps = self.param("taps", boxed(None, "mlp"), (self.width, self.features))  # not a matrix: Muon leaves it to Adam
     self.bias = self.param("bias", boxed("mlp"), (self.features,))
 
   def __call__(self, x_TxBxD, last: int):
@@ -28,11 +28,11 @@ class ShortConv(nn.Module):
     # As far back as the first output looks; zeros before the beginning.
     x = x_TxBxD[max(0, x_TxBxD.shape[0] - last - history):]
     x = jnp.pad(x, ((last + history - x.shape[0], 0), (0, 0), (0, 0)))
-    kernel = self.kernel.astype(x.dtype)
-    y = sum(kernel[w][None, None] * x[w:w + last] for w in range(self.width))
+    taps = self.taps.astype(x.dtype)
+    y = sum(taps[w][None, None] * x[w:w + last] for w in range(self.width))
     return y + self.bias.astype(x.dtype)[None, None], x[last:]
 
   def step(self, x_BxD, history_WxBxD):
     x = jnp.concatenate([history_WxBxD, x_BxD[None]])
-    y = (self.kernel.astype(x.dtype)[:, None] * x).sum(0)
+    y = (self.taps.astype(x.dtype)[:, None] * x).sum(0)
     return y + self.bias.astype(x.dtype)[None], x[1:]

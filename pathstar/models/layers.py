@@ -59,9 +59,10 @@ class Linear(nn.Module):
 
 
 class Norm(nn.Module):
-  """LayerNorm or RMSNorm over the last axis, computed in float32, with a learned scale and no bias."""
+  """LayerNorm or RMSNorm over the last axis, computed in float32, with a learned scale and no bias; the result is of `dtype`."""
 
   kind: str
+  dtype: str
   epsilon: float = 1e-5
 
   @nn.compact
@@ -71,7 +72,7 @@ class Norm(nn.Module):
     if self.kind == "layernorm":
       y = y - y.mean(axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.square(y).mean(axis=-1, keepdims=True) + self.epsilon)
-    return (y * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(x.dtype)
+    return (y * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
 
 
 class TokenShift(nn.Module):

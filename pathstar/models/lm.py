@@ -28,14 +28,14 @@ ONE_HOT_VOCAB = 512  # up to here embedding by a one-hot product beats a gather,
 class ModelFields:
   """Config fields under `model.` of every architecture; the mixers add their own."""
 
-  mixer: str = "attention"  # attention
+  mixer: str = "attention"  # attention | s5 | s5_gated | mamba
   num_layers: int = 2  # blocks with weights of their own
   num_loops: int = 1  # times that the whole stack is applied
   inject: bool = False  # add the embedding again before every loop but the first
   loop_embedding: bool = False  # add a learned vector of its own before every loop
   width: int = 64  # residual stream
   mlp_ratio: int = 4  # width of the MLP over width; 0: no MLP
-  positions: str = "learned"  # learned | rope | both | none
+  positions: str = "learned"  # learned | rope | both | none; rope within attention, nothing in other mixers
   norm: str = "layernorm"  # layernorm | rmsnorm
   init: str = "fan_in"  # fan_in | gpt2 | mimetic (fan_in; attention: key = query, output = value transposed)
   tied_head: bool = False  # logits by the embedding's transpose
@@ -63,15 +63,15 @@ def residual(x_BxTxD):
 
 
 class Block(nn.Module):
-  """norm, mixer, norm, MLP around a residual stream."""
+  """norm, mixer, norm, MLP around a residual stream, which is float32 whatever the compute type."""
 
   trunk: Trunk
   mixer: nn.Module
 
   def setup(self):
-    self.mixer_norm = Norm(self.trunk.norm)
+    self.mixer_norm = Norm(self.trunk.norm, self.trunk.dtype)
     if self.trunk.mlp_ratio:
-      self.mlp_norm = Norm(self.trunk.norm)
+      self.mlp_norm = Norm(self.trunk.norm, self.trunk.dtype)
       self.mlp = MLP(self.trunk)
 
   def _residual(self, x, y):
@@ -114,7 +114,7 @@ class LM:
     params = {
         "embedding": boxed(embed_key, nn.initializers.normal(std), (self.vocab_size, f.width), ("vocab", "embed")),
         "last": init_block(last_key),
-        "norm": Norm(f.norm).init(key, x)["params"],
+        "norm": Norm(f.norm, f.dtype).init(key, x)["params"],
     }
     if f.num_layers > 1:
       params["body"] = jax.vmap(init_block)(jax.random.split(body_key, f.num_layers - 1))
@@ -192,7 +192,7 @@ class LM:
     if loop and self.fields.inject:
       x_BxTxD = x_BxTxD + embedded_BxTxD
     if self.fields.loop_embedding:
-      x_BxTxD = x_BxTxD + params["loops"][None, loop, None].astype(x_BxTxD.dtype)
+      x_BxTxD = x_BxTxD + params["loops"][None, loop, None]
     return x_BxTxD
 
   def _embed(self, params, tokens_BxT, first):
@@ -203,12 +203,13 @@ class LM:
       x = (one_hot @ table).reshape(*tokens_BxT.shape, -1)
     else:
       x = table[tokens_BxT]
+    x = x.astype(jnp.float32)
     if "positions" in params:
-      x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None].astype(dtype)
+      x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None]
     return x
 
   def _logits(self, params, hidden_BxLxD):
-    x = Norm(self.fields.norm).apply({"params": params["norm"]}, hidden_BxLxD)
+    x = Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, hidden_BxLxD)
     head = params["embedding"].T if self.fields.tied_head else params["head"]
     logits = x.reshape(-1, x.shape[-1]) @ head.astype(x.dtype)
     return logits.reshape(*x.shape[:-1], -1).astype(jnp.float32)

@@ -3,13 +3,15 @@
     x, z = in_proj(input);  x = silu(conv1d(x));  dt, B, C = x_proj(x);  dt = softplus(dt_proj(dt))
     h_t = exp(dt_t A) h_(t-1) + dt_t B_t x_t;  y_t = C_t h_t + D x_t;  output = out_proj(y * silu(z))
 
-The paper's model has no MLP and RMSNorm: model.mlp_ratio=0, model.norm=rmsnorm, model.positions=none, model.tied_head=true.
+B is discretised by Euler's rule, dt B, as in the reference implementation and in published weights: the first-order term of the
+paper's equation 4. The paper's model has no MLP and RMSNorm, and sums its residual stream in float32, as the trunk does:
+model.mlp_ratio=0, model.norm=rmsnorm, model.positions=none, model.tied_head=true; preset `mamba_130m` is its smallest.
 
 Parameters, and the tensor of the reference implementation (package mamba_ssm, `backbone.layers.<i>.mixer.`) that each holds, for
 width D, inner width I = 2 D, state N = 16, rank R = ceil(D / 16), convolution W = 4:
     in_proj_x/kernel (D, I)   in_proj.weight (2 I, D), rows 0 .. I-1, transposed
     in_proj_z/kernel (D, I)   in_proj.weight, rows I .. 2I-1, transposed
-    conv1d/kernel (W, I)      conv1d.weight (I, 1, W), [:, 0, :] transposed
+    conv1d/taps (W, I)        conv1d.weight (I, 1, W), [:, 0, :] transposed
     conv1d/bias (I,)          conv1d.bias (I,)
     x_proj/kernel (I, R + 2 N)  x_proj.weight (R + 2 N, I), transposed; the order dt, B, C is the same
     dt_proj/kernel (R, I)     dt_proj.weight (I, R), transposed
@@ -29,22 +31,11 @@ import numpy as np
 
 from pathstar.errors import require
 from pathstar.models.conv import ShortConv
-from pathstar.models.layers import Linear, Trunk, kernel_init, product
+from pathstar.models.layers import Linear, Trunk, kernel_init
 from pathstar.models.s5 import check_steps
 from pathstar.models.scan import selective_scan
 
 _DT_FLOOR = 1e-4  # no initial step is below it, as in the reference implementation
-
-
-class Projection(Linear):
-  """A linear map with an initialiser of its own."""
-
-  init: nn.initializers.Initializer = nn.initializers.zeros
-
-  @nn.compact
-  def __call__(self, x):
-    init = nn.with_logical_partitioning(self.init, self.axes)
-    return product(x, self.param("kernel", init, (x.shape[-1], self.features), jnp.float32))
 
 
 class Mamba(nn.Module):
@@ -81,11 +72,11 @@ class Mamba(nn.Module):
     self.in_proj_x, self.in_proj_z = (Linear(inner, ("embed", "mlp"), trunk) for _ in range(2))
     self.conv1d = ShortConv(self.conv_width, inner)
     self.x_proj = Linear(rank + 2 * state, ("mlp", None), trunk)
-    self.dt_proj = Projection(inner, (None, "mlp"), trunk, init=init_dt)
+    self.dt_proj = Linear(inner, (None, "mlp"), trunk, init=init_dt)
     self.dt_bias = param("dt_bias", init_bias, ("mlp",), (inner,))
     self.a_log = param("A_log", init_a, ("mlp", None), (inner, state))
     self.d = param("D", nn.initializers.ones, ("mlp",), (inner,))
-    self.out_proj = Projection(trunk.width, ("mlp", "embed"), trunk, init=init_out)
+    self.out_proj = Linear(trunk.width, ("mlp", "embed"), trunk, init=init_out)
 
   def _parameters(self, u):
     """dt, B and C in float32, and A (N, I), for the convolved input (..., I)."""

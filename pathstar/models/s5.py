@@ -7,7 +7,7 @@ one of each conjugate pair is kept (appendix B.1.2). Mixer `s5` is the paper's l
 the paper has no MLP after it (model.mlp_ratio=0). A time-invariant layer can't choose what to remember by what a token is.
 Mixer `s5_gated` therefore puts the same SSM into the gated block of H3 (Fu et al. 2023, arXiv 2212.14052, section 3): short
 convolutions on q, k and v, then q * S5(k * v). It is not the paper's layer, and reports should say which is which.
-A recurrence knows the order of its inputs: model.positions=rope adds nothing here, and is `none` for these mixers and Mamba.
+A recurrence knows the order of its inputs: rotary positions are attention's alone, so `rope` is `none` for these mixers and Mamba.
 
 Parameters are those of the reference implementation, with real and imaginary parts leading instead of last: for H features and P
 conjugate pairs Lambda_re, Lambda_im, log_step (P,), B (2, P, H), C (2, H, P), D (H,).

@@ -177,7 +177,7 @@ def test_a_tied_head_is_the_embedding(tiny, build):
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 def test_norms_follow_their_definitions(norm):
   x = np.random.default_rng(0).normal(2, 3, (2, 5, 8)).astype(np.float32)
-  module = models.lm.Norm(norm)
+  module = models.lm.Norm(norm, "float32")
   scale = np.arange(1, 9, dtype=np.float32)
   centred = x - x.mean(-1, keepdims=True) if norm == "layernorm" else x
   want = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * scale
