@@ -8,6 +8,7 @@ prefix included; that the last block is computed at the target alone is this cod
 
 import argparse
 import json
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from pathstar import cli, config, data, evals, partition, train
+from pathstar import cli, config, data, evals, partition, scaling, train
+from pathstar.errors import UserError, require
 
 _PEAK_SIZE = 2048
 
@@ -101,12 +103,31 @@ def _timed(source: data.TrainSource, record: int) -> float:
   return time.perf_counter() - begin
 
 
+def _compare(fields, args) -> int:
+  """`--mixers`: see scaling.py."""
+  lengths = [n for n in (args.lengths or "").split(",") if n]
+  for n in lengths:
+    require(n.isdigit() and int(n) >= 1, "--lengths", args.lengths, "integers >= 1 with commas between")
+  rows = scaling.compare(fields, args.mixers.split(","), [int(n) for n in lengths], args.repeats)
+  print(scaling.table(rows))
+  if args.out:
+    scaling.write(pathlib.Path(args.out), rows)
+  return 0
+
+
 def main(argv: Sequence[str]) -> int:
   """`pathstar bench`."""
   parser = argparse.ArgumentParser("pathstar bench", description=__doc__.splitlines()[0])
   parser.add_argument("--repeats", type=int, default=8, help="timed dispatches")
   parser.add_argument("--json", help="file to write the figures to as well")
+  parser.add_argument("--mixers", help="compare the training step of these instead, in turn: attention,s5_gated,mamba")
+  parser.add_argument("--lengths", help="with --mixers: on random tokens of these lengths: 32,128,512,2048")
+  parser.add_argument("--out", help="with --mixers: folder to write tables and a figure to as well")
   args, fields, *_ = cli.parse(parser, argv)
+  if args.mixers:
+    return _compare(fields, args)
+  if args.lengths or args.out:
+    raise UserError("--lengths and --out: must come with --mixers")
   figures = measure(config.resolve(fields), args.repeats)
   for name, value in figures.items():
     print(f"{name:32} {value:,.4g}" if isinstance(value, float) else f"{name:32} {value}")

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 METHODS = ("next_token", "reversed", "teacherless")  # order and hatch of bars
 _GREY = {"next_token": "0.35", "reversed": "0.65", "teacherless": "0.9"}
 _HATCH = {"next_token": "", "reversed": "//", "teacherless": ".."}
-_LINES = ("-", "--", "-.", ":")
-_MARKERS = "osv^DPX*<>"
+LINES = ("-", "--", "-.", ":")
+MARKERS = "osv^DPX*<>"
 
 
 def method(row: dict) -> str:
@@ -80,7 +80,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
     names = {1: "1 (branch)", length - 1: f"{length - 1} (goal)"} if is_path else {}
     for position in range(is_path, length):  # the start node is given away by the problem
       shade = str(0.05 + 0.6 * (position - is_path) / max(1, length - 1 - is_path))
-      style = dict(color=shade, ls=_LINES[(position - is_path) % len(_LINES)])
+      style = dict(color=shade, ls=LINES[(position - is_path) % len(LINES)])
       series = []
       for row in rows:
         points = [(p["step"], p["accuracy"]) for p in by_run[row["run_id"]] if p["position"] == position]
@@ -89,7 +89,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure:
       if len({tuple(step for step, _ in points) for points in series}) == 1:
         steps = [step for step, _ in series[0]]
         median = np.median([[value for _, value in points] for points in series], axis=0)
-        axes.plot(steps, median, lw=2, marker=_MARKERS[(position - is_path) % len(_MARKERS)], ms=3.5,
+        axes.plot(steps, median, lw=2, marker=MARKERS[(position - is_path) % len(MARKERS)], ms=3.5,
                   markevery=max(1, len(steps) // 8), label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
     problem, architecture, name, _ = key

@@ -151,7 +151,9 @@ def _chunk_backward_sequential(h, g, a_NxD, u, dt, b, c, dy):
     into = _decay(dt, a_NxD) * g  # gradient of the state before
     d_exponent = into * h
     d_input = jnp.einsum("bnd,bn->bd", g, b)
-    grads = (d_input * dt, (d_exponent * a_NxD[None]).sum(1) + d_input * u, jnp.einsum("bnd,bd->bn", g, dt * u))
+    # Term by term: with a run axis XLA's CPU backend makes a reduction over a middle axis five times slower than the whole step.
+    by_dt = sum(d_exponent[:, n] * a_n[None] for n, a_n in enumerate(a_NxD))
+    grads = (d_input * dt, by_dt + d_input * u, jnp.einsum("bnd,bd->bn", g, dt * u))
     return (into, da_BxNxD + d_exponent * dt[:, None, :]), grads  # summed over B at the end: a reduction per step costs more
 
   _, (before, dc) = jax.lax.scan(recompute, h, (u, dt, b, dy))

@@ -20,7 +20,7 @@ def silu_slope(x):
 def convolve(x, taps, bias):
   """Causal depthwise convolution of (B, T, D), the last tap on the newest token (H3, section 3.1; Mamba, figure 3)."""
   y = np.zeros_like(x) + bias
-  for w, tap in enumerate(taps[::-1]):
+  for w, tap in enumerate(taps[::-1][:x.shape[1]]):
     y[:, w:] += tap * x[:, :x.shape[1] - w]
   return y
 
@@ -28,7 +28,7 @@ def convolve(x, taps, bias):
 def convolve_gradients(x, taps, g):
   """Of the input, the taps and the bias."""
   dx, dtaps = np.zeros_like(x), np.zeros_like(taps)
-  for w, tap in enumerate(taps[::-1]):
+  for w, tap in enumerate(taps[::-1][:x.shape[1]]):
     dx[:, :x.shape[1] - w] += tap * g[:, w:]
     dtaps[len(taps) - 1 - w] = (g[:, w:] * x[:, :x.shape[1] - w]).sum((0, 1))
   return dx, dtaps, g.sum((0, 1))

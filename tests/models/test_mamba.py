@@ -79,7 +79,7 @@ def test_the_state_that_decoding_carries_does_not_grow_with_the_length(layer):
   sizes = []
   for time in (8, 80):
     x = jnp.zeros((2, time, 16))
-    params = jax.eval_shape(module.init, jax.random.key(0), x, 1, time)
+    params = jax.eval_shape(lambda key: module.init(key, x, 1, time), jax.random.key(0))
     _, cache = jax.eval_shape(lambda p: module.apply(p, x, 1, 10 * time), params)
     sizes.append({name: leaf.shape for name, leaf in cache.items()})
   assert sizes[0] == sizes[1] == {"conv": (3, 2, 32), "state": (2, 16, 32)}

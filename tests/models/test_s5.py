@@ -32,9 +32,10 @@ def layer(tiny):
 def initial(layer):
   """initial(fields) -> parameters of the SSM alone, as NumPy arrays."""
 
-  def make(key=0, **fields):
-    module = layer(**fields).make_ssm()
-    params = jax.jit(lambda key: module.init(key, jnp.zeros((1, 1, module.features)), 1)["params"])(jax.random.key(key))
+  def make(**fields):
+    module = layer(**fields)
+    x = jnp.zeros((1, 1, module.trunk.width))
+    params = jax.jit(lambda key: module.init(key, x, 1, 1)["params"]["ssm"])(jax.random.key(0))
     return {name: np.asarray(value.value) for name, value in params.items()}
 
   return make
@@ -97,7 +98,7 @@ def test_the_state_that_decoding_carries_does_not_grow_with_the_length(layer, mi
   sizes = []
   for time in (8, 80):
     x = jnp.zeros((2, time, 16))
-    params = jax.eval_shape(module.init, jax.random.key(0), x, 1, time)
+    params = jax.eval_shape(lambda key: module.init(key, x, 1, time), jax.random.key(0))
     _, cache = jax.eval_shape(lambda p: module.apply(p, x, 1, 10 * time), params)
     sizes.append(sum(leaf.size for leaf in jax.tree.leaves(cache)))
   assert sizes[0] == sizes[1]

@@ -1,0 +1,144 @@
+"""What a training step costs by mixer and by sequence length: settings timed in turn in one process, so that all see the same machine.
+
+On the config's own task, or (`lengths`) on random tokens of that many positions, every one of which is predicted: graphs of a path-star
+task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=...` prints and draws it.
+"""
+
+import dataclasses
+import pathlib
+import shlex
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from pathstar import config, figures, partition, report, train, workdir
+from pathstar.objectives.next_token import NextToken
+
+COLUMNS = ("mixer", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "peak_mib", "parameters")
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomTokens:
+  """A stand-in for a task: `length` inputs, each of which predicts the next token, over a vocabulary of the task's size."""
+
+  length: int
+  vocab_size: int
+  prefix_length: int = 1
+
+  @property
+  def target_length(self) -> int:
+    return self.length
+
+  def examples(self, seed, split: str, index_B) -> dict[str, np.ndarray]:
+    """Prefix (B, 1), target and weight (B, length), drawn from the first index."""
+    tokens = np.random.default_rng(int(index_B[0])).integers(0, self.vocab_size, (len(index_B), 1 + self.length), np.int32)
+    return {"prefix": tokens[:, :1], "target": tokens[:, 1:], "weight": np.ones((len(index_B), self.length), np.float32)}
+
+
+def on_random_tokens(resolved: config.Config, length: int) -> config.Config:
+  """The config with random tokens in place of its task, and one step per dispatch."""
+  task = RandomTokens(length, resolved.task.vocab_size)
+  model = dataclasses.replace(resolved.model, max_length=length)
+  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), order="forward",
+                             train=dataclasses.replace(resolved.train, steps_per_call=1))
+
+
+def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
+  """(a function that runs one dispatch and returns its milliseconds a step, what is known without running)."""
+  configs = (resolved,)
+  mesh = partition.make_mesh(resolved.mesh, 1, resolved.train.batch_size)
+  with jax.set_mesh(mesh):
+    program = train.compile_program(configs, mesh)
+    block = program.block.lower(*train.abstract_inputs(configs, program)).compile()
+    values = train.over_runs(mesh, train.pack_values(configs))
+    state = program.init(values)
+    batches = train.device_batches(configs, program.batch_sharding, 0)
+
+  def dispatch() -> float:
+    nonlocal state
+    batch = jax.block_until_ready(next(batches))
+    begin = time.perf_counter()
+    state, _ = jax.block_until_ready(block(state, values, batch))
+    return 1e3 * (time.perf_counter() - begin) / resolved.steps_per_call
+
+  memory = block.memory_analysis()
+  peak = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes)
+  return dispatch, {
+      "mixer": resolved.fields["model.mixer"],
+      "inputs": str(resolved.task) if not isinstance(resolved.task, RandomTokens) else "random tokens",
+      "length": resolved.task.prefix_length + resolved.task.target_length - 1,
+      "batch_size": resolved.train.batch_size,
+      "peak_mib": peak / 2**20,
+      "parameters": sum(x.size for x in jax.tree.leaves(program.abstract_state["params"])),
+  }
+
+
+def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int) -> list[dict]:
+  """One row (see COLUMNS) per length and mixer. `ratio`: a step's time over the first mixer's, median over rounds of taking turns."""
+  rows = []
+  resolved = [config.resolve(config.override(fields, {"model.mixer": mixer})) for mixer in mixers]
+  for length in lengths or (None,):
+    settings = [prepare(one if length is None else on_random_tokens(one, length)) for one in resolved]
+    for dispatch, _ in settings:  # the first is not counted
+      dispatch()
+    ms_KxM = np.array([[dispatch() for dispatch, _ in settings] for _ in range(repeats)])
+    for m, (_, known) in enumerate(settings):
+      rows.append(known | {"step_ms": ms_KxM[:, m].min(), "step_ms_median": np.median(ms_KxM[:, m]),
+                           "ratio": np.median(ms_KxM[:, m] / ms_KxM[:, 0])})
+  return rows
+
+
+def table(rows: Sequence[dict]) -> str:
+  """Markdown: one line a row."""
+  head = ("inputs", "length", "batch", "mixer", "ms a step", "median", f"over {rows[0]['mixer']}", "peak MiB", "parameters")
+  lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+  for row in rows:
+    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], f"{row['step_ms']:,.3g}",
+             f"{row['step_ms_median']:,.3g}", f"{row['ratio']:.2f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines) + "\n"
+
+
+def draw(rows: Sequence[dict]) -> Figure:
+  """Time and peak memory of a training step against sequence length, both axes logarithmic, with lines of slope 1 and 2."""
+  figure = Figure(figsize=(7.4, 3.2), layout="constrained")
+  lengths = sorted({row["length"] for row in rows})
+  for axes, (column, label) in zip(figure.subplots(1, 2), (("step_ms", "ms a training step"), ("peak_mib", "peak memory, MiB"))):
+    for m, mixer in enumerate(dict.fromkeys(row["mixer"] for row in rows)):
+      axes.plot(lengths, [row[column] for n in lengths for row in rows if row["mixer"] == mixer and row["length"] == n],
+                color=str(0.6 * m / 3), ls=figures.LINES[m % 4], marker=figures.MARKERS[m], ms=4.5, label=mixer)
+    low, high = axes.get_ylim()
+    for slope, name in ((1, "linear"), (2, "quadratic")):
+      top = max(row[column] for row in rows if row["length"] == lengths[-1])
+      axes.plot(lengths, [top * (n / lengths[-1])**slope for n in lengths], color="0.75", lw=0.8, ls=(0, (1, 3)), zorder=0)
+      axes.annotate(name, (lengths[0], top * (lengths[0] / lengths[-1])**slope), fontsize=7, color="0.5", annotation_clip=True)
+    axes.set(xscale="log", yscale="log", xlabel="sequence length", ylabel=label, ylim=(low / 2, high * 2))
+    axes.set_xticks(lengths, [str(n) for n in lengths])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+  figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+  return figure
+
+
+def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
+  """runs.csv, table.md, a figure if there are several lengths, and a README that says where they come from."""
+  source = workdir.environment()
+  out.mkdir(parents=True, exist_ok=True)
+  report.write_csv(out / "runs.csv", COLUMNS, rows)
+  (out / "table.md").write_text(table(rows))
+  picture = []
+  if len({row["length"] for row in rows}) > 1:
+    draw(rows).savefig(out / "scaling.png", dpi=150)
+    picture = ["![cost of a training step against sequence length](scaling.png)", ""]
+  (out / "README.md").write_text("\n".join([
+      f"# {shlex.quote(out.as_posix())}", "",
+      f"- command: `{source['command']}`",
+      f"- commit: `{source['commit']}`",
+      f"- hardware: {', '.join(source['devices'])}; {source['cpu']}",
+      f"- versions: {', '.join(f'{k} {source[k]}' for k in ('python', 'jax', 'flax', 'optax'))}", "",
+      table(rows),
+      f"`ms a step` is the fastest dispatch; `over {rows[0]['mixer']}` the median of ratios between dispatches that took turns; peak MiB",
+      "is what the compiler reserves for a step: arguments, results and temporaries.", "", *picture]))
