@@ -108,8 +108,10 @@ def _compare(fields, args) -> int:
   lengths = [n for n in (args.lengths or "").split(",") if n]
   for n in lengths:
     require(n.isdigit() and int(n) >= 1, "--lengths", args.lengths, "integers >= 1 with commas between")
-  rows = scaling.compare(fields, args.mixers.split(","), [int(n) for n in lengths], args.repeats)
-  print(scaling.table(rows))
+  rows = []
+  measured = (rows.append(row) or row for row in scaling.compare(fields, args.mixers.split(","), [*map(int, lengths)], args.repeats))
+  for line in scaling.table(measured):
+    print(line, flush=True)
   if args.out:
     scaling.write(pathlib.Path(args.out), rows)
   return 0

@@ -8,7 +8,7 @@ import dataclasses
 import pathlib
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -76,9 +76,8 @@ def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
   }
 
 
-def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int) -> list[dict]:
+def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int) -> Iterator[dict]:
   """One row (see COLUMNS) per length and mixer. `ratio`: a step's time over the first mixer's, median over rounds of taking turns."""
-  rows = []
   resolved = [config.resolve(config.override(fields, {"model.mixer": mixer})) for mixer in mixers]
   for length in lengths or (None,):
     settings = [prepare(one if length is None else on_random_tokens(one, length)) for one in resolved]
@@ -86,20 +85,19 @@ def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int)
       dispatch()
     ms_KxM = np.array([[dispatch() for dispatch, _ in settings] for _ in range(repeats)])
     for m, (_, known) in enumerate(settings):
-      rows.append(known | {"step_ms": ms_KxM[:, m].min(), "step_ms_median": np.median(ms_KxM[:, m]),
-                           "ratio": np.median(ms_KxM[:, m] / ms_KxM[:, 0])})
-  return rows
+      yield known | {"step_ms": ms_KxM[:, m].min(), "step_ms_median": np.median(ms_KxM[:, m]),
+                     "ratio": np.median(ms_KxM[:, m] / ms_KxM[:, 0])}
 
 
-def table(rows: Sequence[dict]) -> str:
-  """Markdown: one line a row."""
-  head = ("inputs", "length", "batch", "mixer", "ms a step", "median", f"over {rows[0]['mixer']}", "peak MiB", "parameters")
-  lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-  for row in rows:
-    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], f"{row['step_ms']:,.3g}",
-             f"{row['step_ms_median']:,.3g}", f"{row['ratio']:.2f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
-    lines.append("| " + " | ".join(cells) + " |")
-  return "\n".join(lines) + "\n"
+def table(rows: Iterable[dict]) -> Iterator[str]:
+  """Markdown, line by line as rows come."""
+  for number, row in enumerate(rows):
+    if number == 0:
+      head = ("inputs", "length", "batch", "mixer", "ms a step", "median", f"over {row['mixer']}", "peak MiB", "parameters")
+      yield "| " + " | ".join(head) + " |\n|" + "---|" * len(head)
+    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], f"{row['step_ms']:,.1f}",
+             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
+    yield "| " + " | ".join(cells) + " |"
 
 
 def draw(rows: Sequence[dict]) -> Figure:
@@ -128,7 +126,8 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
   source = workdir.environment()
   out.mkdir(parents=True, exist_ok=True)
   report.write_csv(out / "runs.csv", COLUMNS, rows)
-  (out / "table.md").write_text(table(rows))
+  lines = "\n".join(table(rows)) + "\n"
+  (out / "table.md").write_text(lines)
   picture = []
   if len({row["length"] for row in rows}) > 1:
     draw(rows).savefig(out / "scaling.png", dpi=150)
@@ -139,6 +138,6 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
       f"- commit: `{source['commit']}`",
       f"- hardware: {', '.join(source['devices'])}; {source['cpu']}",
       f"- versions: {', '.join(f'{k} {source[k]}' for k in ('python', 'jax', 'flax', 'optax'))}", "",
-      table(rows),
+      lines,
       f"`ms a step` is the fastest dispatch; `over {rows[0]['mixer']}` the median of ratios between dispatches that took turns; peak MiB",
       "is what the compiler reserves for a step: arguments, results and temporaries.", "", *picture]))

@@ -1,0 +1,42 @@
+"""Not the transformer's fault: a transformer, Mamba, gated S5 and plain S5 on G(2,5) with 10 nodes, forward and reversed.
+
+    pathstar sweep --config=configs/architectures.py --workdir=runs/architectures
+    pathstar bench --config=configs/default.py --mixers=attention,s5,s5_gated,mamba
+
+`s5` is the paper's layer, which is time-invariant; `s5_gated` is the same recurrence between short convolutions and products.
+`mixers=mamba+s5_gated` chooses among them. Two blocks of width 64 each; Mamba's have no MLP, as in its paper.
+"""
+
+from pathstar.config import arguments, default
+from pathstar.errors import choose
+from pathstar.sweep import chain, product, zipped
+
+# What each takes beside the settings below. A recurrence is told no positions.
+RECURRENT = {"model.positions": "none", "model.norm": "rmsnorm"}
+ARCHITECTURES = {
+    "attention": {"train.num_steps": 1000},
+    "mamba": RECURRENT | {"model.mlp_ratio": 0, "train.num_steps": 1500},
+    "s5_gated": RECURRENT | {"train.num_steps": 10_000},
+    "s5": RECURRENT | {"train.num_steps": 10_000},
+}
+
+
+def get_config(arg: str = ""):
+  arguments(arg, num_seeds=2, mixers="")
+  config = default()
+  config.task.update(degree=2, length=5, num_nodes=10)
+  config.model.update(num_layers=2, width=64, num_heads=4)
+  config.optimizer.update(learning_rate=2e-3, schedule="linear", warmup_steps=100)
+  config.train.update(batch_size=64, num_steps=1000, checkpoint_every=500)
+  config.eval.update(every=100, num_examples=1000)
+  return config
+
+
+def sweep(arg: str = ""):
+  args = arguments(arg, num_seeds=2, mixers="+".join(ARCHITECTURES))
+  mixers = args.mixers.split("+")
+  for mixer in mixers:
+    choose("file argument mixers", mixer, ARCHITECTURES)
+  cells = chain(*([{"model.mixer": mixer} | ARCHITECTURES[mixer]] for mixer in mixers))
+  orders = zipped({"objective.name": ["next_token", "next_token"], "objective.order": ["forward", "reversed"]})
+  return product(cells, orders, {"seed": range(args.num_seeds)})
