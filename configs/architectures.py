@@ -9,7 +9,7 @@
 
 from pathstar.config import arguments, default
 from pathstar.errors import choose
-from pathstar.sweep import chain, product, zipped
+from pathstar.sweep import product, zipped
 
 # What each takes beside the settings below. A recurrence is told no positions.
 RECURRENT = {"model.positions": "none", "model.norm": "rmsnorm"}
@@ -19,10 +19,11 @@ ARCHITECTURES = {
     "s5_gated": RECURRENT | {"train.num_steps": 10_000},
     "s5": RECURRENT | {"train.num_steps": 10_000},
 }
+ARGUMENTS = {"num_seeds": 2, "mixers": "+".join(ARCHITECTURES)}
 
 
 def get_config(arg: str = ""):
-  arguments(arg, num_seeds=2, mixers="")
+  arguments(arg, **ARGUMENTS)
   config = default()
   config.task.update(degree=2, length=5, num_nodes=10)
   config.model.update(num_layers=2, width=64, num_heads=4)
@@ -33,10 +34,10 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = arguments(arg, num_seeds=2, mixers="+".join(ARCHITECTURES))
+  args = arguments(arg, **ARGUMENTS)
   mixers = args.mixers.split("+")
   for mixer in mixers:
     choose("file argument mixers", mixer, ARCHITECTURES)
-  cells = chain(*([{"model.mixer": mixer} | ARCHITECTURES[mixer]] for mixer in mixers))
+  cells = [{"model.mixer": mixer} | ARCHITECTURES[mixer] for mixer in mixers]
   orders = zipped({"objective.name": ["next_token", "next_token"], "objective.order": ["forward", "reversed"]})
   return product(cells, orders, {"seed": range(args.num_seeds)})

@@ -101,14 +101,16 @@ def test_every_parameter_of_every_mixer_is_in_its_group(parameters, mixer):
 def test_state_space_dynamics_have_their_own_rate_and_no_decay(parameters, mixer, name):
   shapes, groups = parameters(mixer)
   params = jax.tree.map(lambda x: jnp.full(x.shape, 3.0), shapes)
-  moved = {}
-  for gradient, factor in ((0.0, 0.25), (1.0, 0.25), (1.0, 1.0)):
+
+  def moved(gradient, factor):
     rule = optimizer.build(Optimizer(name=name, ssm_rate_factor=factor, clip_norm=None), 0.1, 0.5)
     grads = jax.tree.map(lambda x: jnp.full(x.shape, gradient), shapes)
-    moved[gradient, factor] = by_path(jax.jit(lambda p, g: rule.update(g, rule.init(p), p)[0])(params, grads))
+    return by_path(jax.jit(lambda p, g: rule.update(g, rule.init(p), p)[0])(params, grads))
+
+  still, slow, whole = moved(0.0, 0.25), moved(1.0, 0.25), moved(1.0, 1.0)
+  close = lambda got, want, path: np.testing.assert_allclose(got[path], want, rtol=1e-4, atol=1e-6, err_msg=path)
   for path, group in groups.items():
-    still, slow, whole = (np.asarray(moved[key][path]) for key in ((0.0, 0.25), (1.0, 0.25), (1.0, 1.0)))
-    np.testing.assert_allclose(still, -0.1 * 0.5 * 3 if group == "decay" else 0, atol=1e-6, err_msg=path)
-    np.testing.assert_allclose(slow, whole * (0.25 if group == "ssm" else 1), rtol=1e-5, err_msg=path)
+    close(still, -0.1 * 0.5 * 3 if group == "decay" else 0, path)
+    close(slow, whole[path] * (0.25 if group == "ssm" else 1), path)
     if group == "ssm":  # Adam's first step is the rate, whatever the optimiser of matrices
-      np.testing.assert_allclose(whole, -0.1, rtol=1e-4, err_msg=path)
+      close(whole, -0.1, path)

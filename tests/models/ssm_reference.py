@@ -100,8 +100,8 @@ def s5_gated(p, x, w, rule="zoh", clip=False):
   g, dout = matrix(q * y, p["out/kernel"], w)
   _, dkv, grads = s5_recurrence(ssm, k * v, g * q, rule, clip)
   grads = {f"ssm/{name}": value for name, value in grads.items()} | {"out/kernel": dout, "x": np.zeros_like(x)}
-  for n, g in zip(names, (g * y, dkv * v, dkv * k)):
-    dmapped, grads[f"{n}_conv/taps"], grads[f"{n}_conv/bias"] = convolve_gradients(mapped[n], p[f"{n}_conv/taps"], g)
+  for n, d in zip(names, (g * y, dkv * v, dkv * k)):
+    dmapped, grads[f"{n}_conv/taps"], grads[f"{n}_conv/bias"] = convolve_gradients(mapped[n], p[f"{n}_conv/taps"], d)
     dx, grads[f"{n}/kernel"] = matrix(x, p[f"{n}/kernel"], dmapped)
     grads["x"] += dx
   return (q * y) @ p["out/kernel"], grads

@@ -144,6 +144,8 @@ def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float
   assert out.dtype == np.float32 and np.isfinite(out).all()
   error = np.abs(out - logits(exact, params, tokens)).max()
   assert 0 < error < 0.5  # it does compute in another type, and not in another way
+  # The residual stream is summed in float32, even so.
+  assert jax.eval_shape(lambda params: model.apply(params, tokens, LENGTH)[1], params).dtype == np.float32
 
 
 def test_loops_share_weights_and_do_more(build, shapes):
@@ -214,7 +216,7 @@ def test_initial_weights_have_the_scale_of_their_scheme(tiny, init, inside, out)
   assert np.abs(first - second).max() > 0  # layers start different
 
 
-@pytest.mark.parametrize("preset", models.PRESETS)
+@pytest.mark.parametrize("preset", [name for name in models.PRESETS if "mamba" not in name])  # see test_mamba.py for those
 def test_presets_build_with_the_number_of_parameters_that_arithmetic_gives(tiny, preset):
   made = tiny({f"model.{name}": value for name, value in models.PRESETS[preset].items()})
   f, task = made.model.fields, made.task

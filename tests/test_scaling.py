@@ -1,0 +1,47 @@
+"""`pathstar bench --mixers`: what is timed, and the files that it writes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pathstar import bench, cli, config, report, scaling
+
+
+@pytest.fixture(scope="module")
+def fields(tiny):
+  return config.override(config.default(), tiny.fields)
+
+
+def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
+  made = scaling.on_random_tokens(tiny(), 12)
+  batch = made.task.examples(np.zeros(3), "train", np.arange(3))
+  inputs = np.asarray(made.objective.inputs(jax.tree.map(jnp.asarray, batch)))
+  assert inputs.shape == batch["target"].shape == (3, 12) and batch["weight"].all()
+  np.testing.assert_array_equal(inputs[:, 1:], batch["target"][:, :-1])
+  assert inputs.max() < made.model.vocab_size and made.model.max_length == 12
+  assert (batch["target"] != made.task.examples(np.zeros(3), "train", np.arange(3, 6))["target"]).any()
+
+
+def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path, monkeypatch):
+  monkeypatch.setattr("sys.argv", ["pathstar", "bench", "--mixers=..."])
+  rows = list(scaling.compare(fields, ["attention", "s5"], [4, 64], 1))
+  assert [(row["length"], row["mixer"]) for row in rows] == [(4, "attention"), (4, "s5"), (64, "attention"), (64, "s5")]
+  assert all(row["ratio"] == 1 for row in rows if row["mixer"] == "attention")
+  assert all(row["step_ms"] > 0 and row["parameters"] > 0 for row in rows)
+  assert rows[2]["peak_mib"] > rows[0]["peak_mib"]
+  scaling.write(tmp_path / "scaling", rows)
+  assert report.read_csv(tmp_path / "scaling" / "runs.csv")[3]["mixer"] == "s5"
+  assert (tmp_path / "scaling" / "table.md").read_text().count("random tokens") == 4
+  readme = (tmp_path / "scaling" / "README.md").read_text()
+  assert "command: `pathstar bench --mixers=...`" in readme and (tmp_path / "scaling" / "scaling.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("flags, named", [
+    (["--mixers=attention,manba"], "did you mean 'mamba'"),
+    (["--mixers=mamba", "--lengths=32,x"], "--lengths = '32,x': must be integers >= 1 with commas between"),
+    (["--lengths=32"], "must come with --mixers"),
+])
+def test_what_can_not_be_compared_is_said_in_one_line(tiny_file, capsys, flags, named):
+  assert cli.run(bench.main, [f"--config={tiny_file}", *flags]) == 2
+  assert named in capsys.readouterr().err
