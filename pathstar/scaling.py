@@ -107,12 +107,12 @@ def draw(rows: Sequence[dict]) -> Figure:
     for m, mixer in enumerate(dict.fromkeys(row["mixer"] for row in rows)):
       axes.plot(lengths, [row[column] for n in lengths for row in rows if row["mixer"] == mixer and row["length"] == n],
                 color=str(0.6 * m / 3), ls=figures.LINES[m % 4], marker=figures.MARKERS[m], ms=4.5, label=mixer)
-    low, high = axes.get_ylim()
-    for slope, name in ((1, "linear"), (2, "quadratic")):
-      top = max(row[column] for row in rows if row["length"] == lengths[-1])
+    top = max(row[column] for row in rows if row["length"] == lengths[-1])
+    for slope, name in ((1, "slope 1"), (2, "slope 2")):
       axes.plot(lengths, [top * (n / lengths[-1])**slope for n in lengths], color="0.75", lw=0.8, ls=(0, (1, 3)), zorder=0)
-      axes.annotate(name, (lengths[0], top * (lengths[0] / lengths[-1])**slope), fontsize=7, color="0.5", annotation_clip=True)
-    axes.set(xscale="log", yscale="log", xlabel="sequence length", ylabel=label, ylim=(low / 2, high * 2))
+      axes.annotate(name, (lengths[-2], top * (lengths[-2] / lengths[-1])**slope), fontsize=7, color="0.5", ha="right", va="bottom")
+    values = [row[column] for row in rows]
+    axes.set(xscale="log", yscale="log", xlabel="sequence length", ylabel=label, ylim=(min(values) / 2, 2 * max(values)))
     axes.set_xticks(lengths, [str(n) for n in lengths])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
