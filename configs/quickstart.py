@@ -11,6 +11,9 @@ Muon finds them sooner than AdamW. Each of the others learns under both, with on
 seeds of next_token find the plan. All four combinations with ten seeds:
 
     pathstar sweep --config=configs/quickstart.py:num_seeds=10,swap_optimizers=true --workdir=runs/quickstart_swapped
+
+`--config.model.mixer=mamba` (or s5_gated, s5) swaps the architecture; fields that are attention's alone then do nothing. Settings tuned to
+each architecture are in architectures.py.
 """
 
 from pathstar.config import arguments, default
