@@ -6,9 +6,8 @@ Ten seeds and, beside them, teacherless training of an ordinary stack of the sam
 
     pathstar sweep --config=configs/quickstart.py:num_seeds=10,unshared=true --workdir=runs/quickstart_seeds
 
-Teacherless training is the hard one. Weights shared over depth let the lookup that is learned for one hop serve for the next;
-Muon finds them sooner than AdamW. Each of the others learns under both, with one difference at this length: under Muon some
-seeds of next_token find the plan. All four combinations with ten seeds:
+Teacherless training is the hard one: weights shared over depth let the lookup that is learned for one hop serve for the next, and
+Muon finds it sooner than AdamW does. What each method does under the optimiser of the other:
 
     pathstar sweep --config=configs/quickstart.py:num_seeds=10,swap_optimizers=true --workdir=runs/quickstart_swapped
 
@@ -17,6 +16,7 @@ each architecture are in architectures.py.
 """
 
 from pathstar.config import arguments, default
+from pathstar.models import PRESETS
 from pathstar.sweep import chain, product
 
 ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 3e-3}
@@ -32,8 +32,7 @@ def get_config(arg: str = ""):
   _arguments(arg)
   config = default()
   config.task.update(degree=2, length=4, num_nodes=10)
-  config.model.update(num_layers=1, num_loops=4, inject=True, loop_embedding=True, width=64, num_heads=4, mlp_ratio=1,
-                      positions="both", rope_base=100.0, norm="rmsnorm", init="mimetic", token_shift=True)
+  config.model.update(PRESETS["tiny"])
   config.optimizer.update(beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=100)
   config.train.update(batch_size=32, num_steps=3000)
   config.eval.update(every=100, num_examples=1000)

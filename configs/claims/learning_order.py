@@ -8,7 +8,7 @@ k; evaluations are dense for that. cpu: 6 runs, about 6 minutes on two cores. pa
 """
 
 from pathstar import scales
-from pathstar.sweep import product, zipped
+from pathstar.sweep import product
 
 
 def get_config(arg: str = ""):
@@ -21,9 +21,9 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = scales.arguments(arg)
-  methods = zipped({"objective.name": ["next_token", "teacherless"], "objective.order": ["reversed", "forward"]})
+  methods = [{"objective.order": "reversed"}, scales.teacherless(args.scale)]
   if args.scale == "paper":
     graphs = scales.topologies([(2, 5), (5, 5)], [50])
   else:
-    graphs = scales.topologies([(2, 4)], [10])
+    graphs = product(scales.topologies([(2, 4)], [10]), {"train.num_steps": [3000]})
   return product(methods, graphs, {"seed": range(args.num_seeds)})

@@ -18,7 +18,7 @@ def get_config(arg: str = ""):
 def sweep(arg: str = ""):
   args = scales.arguments(arg)
   seeds = {"seed": range(args.num_seeds)}
-  backwards, teacherless = [{"objective.order": "reversed"}], [{"objective.name": "teacherless"}]
+  backwards, teacherless = [{"objective.order": "reversed"}], [scales.teacherless(args.scale)]
   if args.scale == "paper":
     graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
     return product(chain(backwards, teacherless), graphs, seeds)
@@ -26,6 +26,6 @@ def sweep(arg: str = ""):
   return chain(
       product(backwards, scales.topologies([(2, 4), (2, 5)], [10]), data, seeds),
       product(backwards, scales.topologies([(3, 4), (3, 5), (5, 4)], [16]), {"train.num_steps": [2000]}, data, seeds),
-      product(teacherless, scales.topologies([(2, 4)], [10]), {"train.num_steps": [1500]}, data, seeds),
-      product(teacherless, scales.topologies([(2, 5), (3, 4)], [10]), {"train.num_steps": [4000]}, data, seeds),
+      product(teacherless, scales.topologies([(2, 4)], [10]), {"train.num_steps": [3000]}, data, seeds),
+      product(teacherless, scales.topologies([(2, 5), (3, 4)], [10]), {"train.num_steps": [5000]}, data, seeds),
   )

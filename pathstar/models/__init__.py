@@ -24,7 +24,9 @@ MIXERS = {
 
 # Sizes by name, for configs: `config.model.update(PRESETS["mini"])`.
 PRESETS = {
-    "tiny": dict(num_layers=2, width=64, num_heads=4, init="fan_in", tied_head=False),
+    # One block four times over: the lookup that is learned for one hop of a path is there for the next.
+    "tiny": dict(num_layers=1, num_loops=4, inject=True, loop_embedding=True, width=64, num_heads=4, mlp_ratio=1, norm="rmsnorm",
+                 positions="both", rope_base=100.0, init="mimetic", token_shift=True),
     "authors": dict(num_layers=6, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
     # The smallest of Gu and Dao 2023 (arXiv 2312.00752): 129M parameters with its vocabulary of 50,280.
     "mamba_130m": dict(mixer="mamba", num_layers=24, width=768, mlp_ratio=0, positions="none", norm="rmsnorm", init="gpt2", tied_head=True),

@@ -221,6 +221,8 @@ def test_presets_build_with_the_number_of_parameters_that_arithmetic_gives(tiny,
   made = tiny({f"model.{name}": value for name, value in models.PRESETS[preset].items()})
   f, task = made.model.fields, made.task
   count = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(jax.eval_shape(made.model.init, jax.random.key(0))))
-  block = 12 * f.width**2 + 2 * f.width  # 4 attention maps, an MLP 4 times as wide, 2 norms
-  embeddings = (task.vocab_size * (1 if f.tied_head else 2) + task.prefix_length + task.length) * f.width
+  block = (4 + 2 * f.mlp_ratio) * f.width**2 + 2 * f.width  # 4 attention maps, the MLP, 2 norms
+  block += f.width * getattr(made.model.mixer, "token_shift", False)
+  embeddings = task.vocab_size * (1 if f.tied_head else 2) + (task.prefix_length + task.length) * (f.positions != "rope")
+  embeddings = (embeddings + f.num_loops * f.loop_embedding) * f.width
   assert count == f.num_layers * block + embeddings + f.width
