@@ -42,7 +42,7 @@ def on_random_tokens(resolved: config.Config, length: int) -> config.Config:
   """The config with random tokens in place of its task, and one step per dispatch."""
   task = RandomTokens(length, resolved.task.vocab_size)
   model = dataclasses.replace(resolved.model, max_length=length)
-  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), order="forward",
+  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task),
                              train=dataclasses.replace(resolved.train, steps_per_call=1))
 
 
