@@ -42,8 +42,8 @@ def on_random_tokens(resolved: config.Config, length: int) -> config.Config:
   """The config with random tokens in place of its task, and one step per dispatch."""
   task = RandomTokens(length, resolved.task.vocab_size)
   model = dataclasses.replace(resolved.model, max_length=length)
-  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task),
-                             train=dataclasses.replace(resolved.train, steps_per_call=1))
+  one_step = dataclasses.replace(resolved.train, steps_per_call=1)
+  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), train=one_step)
 
 
 def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
