@@ -11,10 +11,11 @@ from pathstar.config import arguments, default
 from pathstar.errors import choose
 from pathstar.sweep import product, zipped
 
-# What each takes beside the settings below. A recurrence is told no positions. Muon learns S5's lookup in a third of AdamW's steps.
+# What each takes beside the settings below. A recurrence is told no positions. S5's lookups form slowly, and later in some seeds:
+# under Muon two trials of gated S5 had 0.66 of reversed paths after 2000 steps and 0.23 after 3000.
 RECURRENT = {"model.positions": "none", "model.norm": "rmsnorm"}
 S5 = RECURRENT | {"model.mlp_ratio": 2, "optimizer.name": "muon", "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
-                  "optimizer.weight_decay": 0.1, "train.num_steps": 6000}
+                  "optimizer.weight_decay": 0.1, "train.num_steps": 10_000}
 ARCHITECTURES = {
     "attention": {"train.num_steps": 1000},
     "mamba": RECURRENT | {"model.mlp_ratio": 0, "train.num_steps": 1500},
