@@ -203,7 +203,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     progress = stack.enter_context(contextlib.closing(
         Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
     recorder = stack.enter_context(contextlib.closing(Recorder(config, folders, start_step, progress)))
-    stop = stack.enter_context(_stop_on_signals())
+    stop = stack.enter_context(stop_on_signals())
     begin = time.monotonic()
     if start_step == 0:
       recorder.push(0, evaluate(program, state["params"], examples, decode=True))
@@ -283,13 +283,17 @@ def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: flo
   return ended | {name: value for name, value in last.items() if name.startswith("eval/")}
 
 
+_stop: threading.Event | None = None  # of the outermost `stop_on_signals`
+
+
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[Any]:
-  """An event that SIGTERM or SIGINT sets; a second signal acts at once."""
-  event = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield event
+def stop_on_signals() -> Iterator[threading.Event]:
+  """An event that SIGTERM or SIGINT sets; a second signal acts at once. Inside another one, it is that one's event."""
+  global _stop
+  if _stop is not None or threading.current_thread() is not threading.main_thread():
+    yield _stop or threading.Event()
     return
+  event = _stop = threading.Event()
 
   def handle(number, frame):
     event.set()
@@ -299,6 +303,7 @@ def _stop_on_signals() -> Iterator[Any]:
   try:
     yield event
   finally:
+    _stop = None
     for number, handler in before.items():
       signal.signal(number, handler)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -34,23 +35,48 @@ def make(path: str | os.PathLike) -> pathlib.Path:
   return folder
 
 
+class Held(UserError):
+  """Another process holds the folder."""
+
+
 @contextlib.contextmanager
-def lock(folder: pathlib.Path) -> Iterator[None]:
-  """Holds the folder for the life of the process: the kernel frees it however the holder ends.
+def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+  """Holds the folder for the life of the process: the kernel frees it however the holder ends. `wait`: until it is free.
+
+  Where the file system has no locks, says so once and goes on.
 
   Raises:
-    UserError: another process holds it; the message says which.
+    Held: another process holds it; the message says which.
   """
   with open(folder / _LOCK, "a+") as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
       file.seek(0)
-      raise UserError(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+      raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+    except OSError as error:
+      _no_locks(error.strerror)
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
     yield
+
+
+def holder(folder: pathlib.Path) -> str | None:
+  """Who holds the folder's lock, or None."""
+  try:
+    with open(folder / _LOCK) as file:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return (folder / _LOCK).read_text().strip() or "another process"
+  except OSError:  # never held, or no locks here
+    return None
+  return None
+
+
+@functools.cache
+def _no_locks(reason: str) -> None:
+  print(f"no locks on this file system ({reason}): run several processes on one folder with --shard=i/n alone", file=sys.stderr)
 
 
 def claim(folder: pathlib.Path, fields: dict) -> None:
