@@ -186,9 +186,9 @@ def main(argv: Sequence[str]) -> int:
   if args.backend == "slurm":
     if not _SLURM.exists():
       raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
-    options = ["--dry_run"] if args.dry_run else []
-    passed = [word for word in argv if not word.startswith(("--backend", "--slurm", "--shard", "--dry_run"))]
-    os.execvp("bash", ["bash", str(_SLURM), *shlex.split(args.slurm), *options, *passed])
+    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={os.path.abspath(args.workdir)}", *shlex.split(args.slurm),
+               *(word for word in argv if word.startswith(("--config.", "--max_pack", "--mesh", "--dry_run")))]
+    os.execvp("bash", ["bash", str(_SLURM), *options])
   if args.dry_run:
     for one in mine:
       state = "finished" if all(finished(folder, run) for run in one.runs) else "to do"
