@@ -41,7 +41,7 @@ def main(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
       else:
         todo[:0] = outcome
       if not todo and passed != held:  # another look, unless the last one changed nothing
-        todo, passed, held = passed, [], passed
+        todo, passed, held = list(passed), [], passed
   missing = {run.run_id for pack in packs for run in pack.runs if not sweep.finished(folder, run)} - {name for name, _ in failed}
   total = sum(len(pack.runs) for pack in packs)
   print(f"{total - len(missing) - len(failed)} of {total} runs finished in {folder}")

@@ -2,17 +2,12 @@
 
 import json
 import os
-import pathlib
-import random
 import signal
-import subprocess
-import sys
-import time
 import types
 
 import pytest
 
-from pathstar import cli, execute, metrics, runs, sweep, train, workdir
+from pathstar import cli, sweep, train, workdir
 
 @pytest.fixture
 def sweep_file(tmp_path, tiny):
