@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs pathstar into .venv, runs the quickstart sweep on this machine and prints its report.
-# Usage: bash launch/local.sh [--dry_run] [--config.FIELD=VALUE ...]
+# Usage: bash launch/local.sh [--help] [--dry_run] [--config.FIELD=VALUE ...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

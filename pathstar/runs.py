@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from pathstar import config, partition, workdir
+from pathstar import config, partition, sweep, workdir
 from pathstar.checkpoint import Checkpoints
 from pathstar.errors import UserError
 
@@ -68,9 +68,11 @@ def load(run_dir: str | os.PathLike) -> Run:
 
 def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
-  sweep = folder.resolve().parent.parent
-  if (sweep / "sweep.json").exists():
-    for pack_id, names in json.loads((sweep / "sweep.json").read_text())["packs"].items():
-      if folder.resolve().name in names:
-        return [sweep / "runs" / name for name in names], sweep / "packs" / pack_id / "checkpoints"
+  folder = folder.resolve()
+  for parent in folder.parents:
+    if (parent / sweep.PLAN).exists() and folder.is_relative_to(parent / "runs"):
+      packs = json.loads((parent / sweep.PLAN).read_text())["packs"]
+      if found := sweep.pack_of(parent, packs, folder.relative_to(parent / "runs").as_posix()):
+        pack_id, paths = found
+        return [parent / "runs" / path for path in paths], parent / "packs" / pack_id / "checkpoints"
   return [folder], folder / "checkpoints"

@@ -1,66 +1,44 @@
-"""Grids of runs: an algebra of dotted overrides, cells grouped into packs, and their execution.
-
-A config file's sweep is plain Python:
-
-    def sweep(arg=""):
-      return product({"task.degree": [2, 5], "seed": range(5)},
-                     zipped({"objective.name": ["next_token", "teacherless"], "train.num_steps": [1000, 4000]}))
+"""Sweeps: a config's cells planned into packs, frozen in the sweep's folder, and run.
 
 Cells that differ in values alone (config.VALUE_FIELDS) train together as one program; nobody writes packs by hand. A sweep's folder
-holds sweep.json, runs/<run_id>/ and packs/<pack_id>/checkpoints/. The same command again skips what is finished.
+holds sweep.json (the plan), runs/<run_id>/, and packs/<pack_id>/ with checkpoints/, and after a crash error.txt and split.json. The
+same command again skips what is finished, resumes what is not and retries what failed.
+
+A sweep of more than 200 runs puts them in groups, runs/<group>/<run_id>/, each with its own table of hyperparameters: TensorBoard
+turns sluggish at that number, so point it at one group, `tensorboard --logdir=D/runs/<group>`. The group is the topology, and
+where one topology has more than 200 runs the architecture and then the method too.
 """
 
 import argparse
+import collections
 import dataclasses
 import hashlib
-import itertools
 import json
+import os
 import pathlib
-import random
+import re
+import shlex
 import sys
-import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
 from pathstar import cli, config, tensorboard, workdir
-from pathstar.errors import UserError
+from pathstar.errors import UserError, require
+from pathstar.grid import Cell, chain, product, subsample, zipped  # noqa: F401  (what config files import from here)
 
-Cell = dict[str, object]  # dotted field -> value
-
-
-def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
-  """Every combination. A mapping of lists stands for all combinations of their values."""
-  lists = [[{name: value} for value in values] for part in parts if isinstance(part, Mapping) for name, values in part.items()]
-  lists += [list(part) for part in parts if not isinstance(part, Mapping)]
-  return [dict(itertools.chain.from_iterable(cell.items() for cell in cells)) for cells in itertools.product(*lists)]
-
-
-def zipped(columns: Mapping[str, Sequence]) -> list[Cell]:
-  """Lists of equal length taken side by side."""
-  lengths = {name: len(values) for name, values in columns.items()}
-  if len(set(lengths.values())) > 1:
-    raise UserError(f"zipped: lists must be equally long, they are {lengths}")
-  return [dict(zip(columns, row)) for row in zip(*columns.values())]
-
-
-def chain(*parts: Iterable[Cell]) -> list[Cell]:
-  """One list of cells after the other."""
-  return list(itertools.chain(*parts))
-
-
-def subsample(cells: Sequence[Cell], number: int, seed: int = 0) -> list[Cell]:
-  """`number` cells at random, in their order."""
-  keep = set(random.Random(seed).sample(range(len(cells)), min(number, len(cells))))
-  return [cell for i, cell in enumerate(cells) if i in keep]
+PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
+_GROUP_SIZE = 200  # runs that TensorBoard shows at ease
+_SLURM = pathlib.Path(__file__).parent.parent / "launch" / "slurm.sh"
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One cell, validated."""
+  """One cell, validated. Its folder is runs/<path>: its id, below its group in a large sweep."""
 
   run_id: str
   config: config.Config
+  path: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +49,11 @@ class Pack:
   runs: tuple[Run, ...]
 
 
+def pack(runs: Sequence[Run]) -> Pack:
+  """The pack of these runs, named after the first."""
+  return Pack(f"{runs[0].run_id}-x{len(runs)}", tuple(runs))
+
+
 def run_id(run: config.Config) -> str:
   """Deterministic, readable name: architecture, method, topology, seed, and four digits of the config's hash."""
   fields = {name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}
@@ -78,103 +61,145 @@ def run_id(run: config.Config) -> str:
   return f"{run.architecture}-{run.method}-{run.task.slug}-s{run.seed}-{digest}"
 
 
+def work(run: config.Config) -> int:
+  """How much a run has to compute, roughly and up to a factor: to order packs and to share out time."""
+  fields = run.model.fields
+  tokens = run.train.num_steps * run.train.batch_size * (run.task.prefix_length + run.task.target_length)
+  return tokens * fields.num_layers * fields.num_loops * fields.width**2
+
+
 def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None) -> list[Pack]:
-  """Validates every cell and groups them into packs of at most `max_pack` runs.
+  """Validates every cell and groups them into packs of at most `max_pack` runs, the largest pack first.
 
   Raises:
     UserError: every impossible cell, listed at once.
   """
-  runs, errors = {}, []
+  require(max_pack is None or max_pack >= 1, "max_pack", max_pack, "an integer >= 1")
+  resolved, errors = {}, []
   for number, cell in enumerate(cells):
     try:
-      resolved = config.resolve(config.override(base, cell))
-      if run_id(resolved) in runs:
+      one = config.resolve(config.override(base, cell))
+      if run_id(one) in resolved:
         raise UserError("the same config as an earlier cell")
-      runs[run_id(resolved)] = resolved
+      resolved[run_id(one)] = one
     except UserError as error:
       errors.append(f"cell {number} {cell}: {error}")
   if errors:
     raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  " + "\n  ".join(errors))
-  groups: dict[str, list[Run]] = {}
-  for name, resolved in runs.items():
-    shape = {k: v for k, v in resolved.fields.items() if k not in config.VALUE_FIELDS}
-    groups.setdefault(json.dumps(shape, sort_keys=True), []).append(Run(name, resolved))
+  shapes: dict[str, list[Run]] = {}
+  for run in _placed(resolved):
+    shape = {k: v for k, v in run.config.fields.items() if k not in config.VALUE_FIELDS}
+    shapes.setdefault(json.dumps(shape, sort_keys=True), []).append(run)
   packs = []
-  for group in groups.values():
-    size = max_pack or len(group)
-    for first in range(0, len(group), size):
-      members = tuple(group[first:first + size])
-      packs.append(Pack(f"{members[0].run_id}-x{len(members)}", members))
-  return packs
+  for runs in shapes.values():
+    # As even as can be, so that packs of one shape are one program and compile once.
+    number = -(-len(runs) // (max_pack or len(runs)))
+    bounds = [len(runs) * i // number for i in range(number + 1)]
+    packs += [pack(runs[a:b]) for a, b in zip(bounds, bounds[1:])]
+  return sorted(packs, key=lambda p: -sum(work(run.config) for run in p.runs))
 
 
-def finished(folder: pathlib.Path, pack: Pack) -> bool:
-  return all((folder / "runs" / run.run_id / workdir.RESULT).exists() for run in pack.runs)
+def _placed(resolved: dict[str, config.Config]) -> list[Run]:
+  """The runs with their places: one folder, or the coarsest groups of at most 200 runs."""
+  for depth in range(4):
+    groups = {name: "-".join((one.task.slug, one.architecture, one.method)[:depth]) for name, one in resolved.items()}
+    if max(collections.Counter(groups.values()).values(), default=0) <= _GROUP_SIZE:
+      break
+  return [Run(name, one, f"{groups[name]}/{name}".lstrip("/")) for name, one in resolved.items()]
 
 
 def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
-  """Writes the frozen plan and TensorBoard's table of hyperparameters, or checks that the folder holds this very plan."""
-  listed = {pack.pack_id: [run.run_id for run in pack.runs] for pack in packs}
-  file = workdir.make(folder) / "sweep.json"
-  if file.exists():
-    if json.loads(file.read_text())["packs"] != listed:
-      raise UserError(f"workdir = {str(folder)!r}: holds another sweep (its packs differ from this command's); choose another workdir")
-    return
-  # A start that died right here left its events.
-  foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out."))]
-  if foreign:
-    raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
-  # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
-  fields = [run.config.fields for pack in packs for run in pack.runs]
-  events = tensorboard.Events(folder)
-  events.hparams_domains({name: [f[name] for f in fields] for name in fields[0]})
-  events.close()
-  workdir.write_json(file, {"packs": listed, **workdir.environment()})
+  """Writes the frozen plan and TensorBoard's tables of hyperparameters, or checks that the folder holds this very plan."""
+  listed = {pack.pack_id: [run.path for run in pack.runs] for pack in packs}
+  with workdir.lock(workdir.make(folder), wait=True):  # several processes may start at once
+    file = folder / PLAN
+    if file.exists():
+      held = json.loads(file.read_text())["packs"]
+      if held != listed:
+        same_runs = sorted(sum(held.values(), [])) == sorted(sum(listed.values(), []))
+        raise UserError(f"workdir = {str(folder)!r}: holds " + (
+            f"this sweep in other packs (of at most {max(map(len, held.values()))} runs); give the same --max_pack" if same_runs else
+            "another sweep (its runs differ from this command's); choose another workdir"))
+      return
+    # A start that died right here left its events and groups.
+    foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out.")) and p.name not in ("logs", "runs")]
+    if foreign:
+      raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
+    runs = [run for pack in packs for run in pack.runs]
+    # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
+    for group in {"", *(os.path.dirname(run.path) for run in runs)}:
+      fields = [run.config.fields for run in runs if run.path.startswith(group)]
+      events = tensorboard.Events(workdir.make(folder / "runs" / group) if group else folder)
+      events.hparams_domains({name: [f[name] for f in fields] for name in fields[0]})
+      events.close()
+    works = {pack.pack_id: work(pack.runs[0].config) for pack in packs}
+    workdir.write_json(file, {"packs": listed, "work": works, **workdir.environment()})
 
 
-def run_packs(folder: pathlib.Path, packs: Sequence[Pack]) -> list[str]:
-  """Runs what is not finished; returns the ids of packs that crashed, whose traceback stands in packs/<id>/error.txt."""
-  from pathstar import train  # the slow import, not needed for a dry run
+def split_of(folder: pathlib.Path, pack_id: str) -> dict[str, list[str]]:
+  """The packs that a pack was split into after it crashed, as in sweep.json; empty if it is whole."""
+  file = folder / "packs" / pack_id / SPLIT
+  return json.loads(file.read_text()) if file.exists() else {}
 
-  crashed = []
-  for number, pack in enumerate(packs, 1):
-    if finished(folder, pack):
-      print(f"[{number}/{len(packs)}] {pack.pack_id}: finished before", flush=True)
-      continue
-    print(f"[{number}/{len(packs)}] {pack.pack_id}", flush=True)
-    pack_folder = workdir.make(folder / "packs" / pack.pack_id)
-    try:
-      train.train([run.config for run in pack.runs], [folder / "runs" / run.run_id for run in pack.runs],
-                  pack_folder / "checkpoints")
-    except (train.Stopped, KeyboardInterrupt):
-      raise
-    except Exception as error:
-      crashed.append(pack.pack_id)
-      workdir.write_text(pack_folder / "error.txt", traceback.format_exc())
-      print(f"{pack.pack_id}: crashed ({type(error).__name__}: {error}); traceback in {pack_folder / 'error.txt'}",
-            file=sys.stderr, flush=True)
-  return crashed
+
+def pack_of(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> tuple[str, list[str]] | None:
+  """(pack_id, paths of its runs) of the pack that the run at `path` trains in, splits followed; None if it is in none."""
+  for pack_id, paths in packs.items():
+    if path in paths:
+      return pack_of(folder, split_of(folder, pack_id), path) or (pack_id, paths)
+  return None
+
+
+def shard(packs: Sequence[Pack], spec: str) -> list[Pack]:
+  """`i/n`: every n-th pack of the plan, from the i-th on; i counts from 0. Raises UserError."""
+  match = re.fullmatch(r"(\d+)/(\d+)", spec)
+  require(match is not None and int(match[1]) < int(match[2]), "shard", spec, "i/n with 0 <= i < n, as in 0/4")
+  return list(packs[int(match[1])::int(match[2])])
+
+
+def finished(folder: pathlib.Path, run: Run) -> bool:
+  return (folder / "runs" / run.path / workdir.RESULT).exists()
 
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar sweep`."""
+  if "--status" in argv:  # needs no config
+    from pathstar import status
+
+    return status.main(argv)
   parser = argparse.ArgumentParser("pathstar sweep", description="Runs all cells of a config's sweep; the same command again "
-                                   "skips what is finished and resumes what is not.")
+                                   "skips what is finished, resumes what is not and retries what failed.")
   parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+  parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
   parser.add_argument("--max_pack", type=int, help="at most this many runs in one program")
+  parser.add_argument("--shard", metavar="i/n", help="run every n-th pack alone, from the i-th on (from 0)")
+  parser.add_argument("--backend", choices=("local", "slurm"), default="local",
+                      help="here, or as a SLURM array job through launch/slurm.sh")
+  parser.add_argument("--slurm", metavar="OPTIONS", default="", help="options of launch/slurm.sh, as in "
+                      "--slurm='--shards=4 --sbatch=\"--gpus=1 --time=12:00:00\"'")
   args, base, module, arg = cli.parse(parser, argv, workdir="folder of the sweep")
   if not hasattr(module, "sweep"):
     raise UserError(f"--config = {args.config!r}: has no function sweep(arg='')")
   packs = plan(base, module.sweep(arg), args.max_pack)
-  folder = pathlib.Path(args.workdir)
+  mine = shard(packs, args.shard) if args.shard else packs
+  folder = workdir.path(args.workdir)
+  if args.backend == "slurm":
+    if not _SLURM.exists():
+      raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
+    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={os.path.abspath(args.workdir)}", *shlex.split(args.slurm),
+               *(word for word in argv if word.startswith(("--config.", "--max_pack", "--mesh", "--dry_run")))]
+    os.execvp("bash", ["bash", str(_SLURM), *options])
   if args.dry_run:
-    for pack in packs:
-      print(f"{pack.pack_id}: {'finished' if finished(folder, pack) else 'to do'}\n  " + "\n  ".join(r.run_id for r in pack.runs))
+    for one in mine:
+      state = "finished" if all(finished(folder, run) for run in one.runs) else "to do"
+      print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
     return 0
-  prepare(folder, packs)
-  crashed = run_packs(folder, packs)
-  print(f"{len(packs) - len(crashed)} of {len(packs)} packs finished in {folder}" + (f"; crashed: {', '.join(crashed)}" if crashed else ""))
-  return 1 if crashed else 0
+  from pathstar import execute, hosts  # imports training, slow and not needed above
+
+  with hosts.together():
+    if hosts.is_first():
+      prepare(folder, packs)
+  return execute.main(folder, mine)
 
 
 if __name__ == "__main__":

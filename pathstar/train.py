@@ -178,7 +178,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     progress = stack.enter_context(contextlib.closing(
         Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
     recorder = stack.enter_context(contextlib.closing(Recorder(config, folders, start_step, progress)))
-    stopped = stack.enter_context(_stop_on_signals(checkpoints))
+    signalled = stack.enter_context(stop_on_signals())
+    stopped = checkpoints.preempted if hosts.several() else lambda steps: signalled.is_set()
     begin = time.monotonic()
     if start_step == 0:
       recorder.push(0, evaluate(program, state["params"], examples, decode=True))
@@ -266,20 +267,21 @@ def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: flo
   return ended | {name: value for name, value in last.items() if name.startswith("eval/")}
 
 
-@contextlib.contextmanager
-def _stop_on_signals(checkpoints: Checkpoints) -> Iterator[Callable[[range], bool]]:
-  """A function of a dispatch's steps that says whether to stop: SIGTERM or SIGINT came; a second signal acts at once.
+_stop: threading.Event | None = None  # of the outermost `stop_on_signals`
 
-  With several processes it is SIGTERM alone, to any of them, which JAX catches, so that all stop after the same dispatch.
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+  """An event that SIGTERM or SIGINT sets; a second signal acts at once. Inside another one, it is that one's event.
+
+  With several processes it is never set: SIGTERM to any of them is then caught by JAX, so that all stop after the same
+  dispatch (see `Checkpoints.preempted`).
   """
-  event = threading.Event()
-  if hosts.several():
-    yield checkpoints.preempted
+  global _stop
+  if _stop is not None or hosts.several() or threading.current_thread() is not threading.main_thread():
+    yield _stop or threading.Event()
     return
-  stopped = lambda steps: event.is_set()
-  if threading.current_thread() is not threading.main_thread():
-    yield stopped
-    return
+  event = _stop = threading.Event()
 
   def handle(number, frame):
     event.set()
@@ -287,8 +289,9 @@ def _stop_on_signals(checkpoints: Checkpoints) -> Iterator[Callable[[range], boo
 
   before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
   try:
-    yield stopped
+    yield event
   finally:
+    _stop = None
     for number, handler in before.items():
       signal.signal(number, handler)
 

@@ -7,8 +7,8 @@ folder and copied at every flush, since an object store can't append.
 import contextlib
 import errno
 import fcntl
+import functools
 import json
-import logging
 import os
 import pathlib
 import platform
@@ -28,9 +28,6 @@ from pathstar.errors import UserError
 CONFIG, ENVIRONMENT, RESULT, METRICS = "config.json", "environment.json", "result.json", "metrics.jsonl"
 _LOCK = ".lock"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "ml-collections", "tensorboard", "numpy")
-
-
-_log = logging.getLogger(__name__)
 
 
 def is_remote(folder: str | os.PathLike) -> bool:
@@ -68,33 +65,54 @@ def publish(local: pathlib.Path, folder: pathlib.Path) -> None:
       (folder / file.name).write_bytes(file.read_bytes())
 
 
-@contextlib.contextmanager
-def lock(folder: pathlib.Path) -> Iterator[None]:
-  """Holds the folder for the life of the process: the kernel frees it however the holder ends.
+class Held(UserError):
+  """Another process holds the folder."""
 
-  Where the file system has no locks it says so and holds nothing.
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+  """Holds the folder for the life of the process: the kernel frees it however the holder ends. `wait`: until it is free.
+
+  Where the file system has no locks, as in a remote folder, it says so once and holds nothing.
 
   Raises:
-    UserError: another process holds it; the message says which.
+    Held: another process holds it; the message says which.
   """
   if is_remote(folder):
-    _log.warning("%s: not locked, a remote folder has no locks; start it once at a time", folder)
+    _no_locks("a remote folder")
     yield
     return
   with open(folder / _LOCK, "a+") as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
       file.seek(0)
-      raise UserError(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+      raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
     except OSError as error:
       if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
         raise
-      _log.warning("%s: not locked, this file system has no locks (%s); start it once at a time", folder, error.strerror)
+      _no_locks(error.strerror)
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
     yield
+
+
+def holder(folder: pathlib.Path) -> str | None:
+  """Who holds the folder's lock, or None."""
+  try:
+    with open(folder / _LOCK) as file:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return (folder / _LOCK).read_text().strip() or "another process"
+  except OSError:  # never held, or no locks here
+    return None
+  return None
+
+
+@functools.cache
+def _no_locks(reason: str) -> None:
+  print(f"no locks on this file system ({reason}): run several processes on one folder with --shard=i/n alone", file=sys.stderr)
 
 
 def claim(folder: pathlib.Path, fields: dict) -> None:

@@ -1,11 +1,11 @@
-"""Grid algebra, packs that form by themselves, and sweeps that survive what happens to them."""
+"""Grid algebra, packs that form by themselves, and the frozen plan in a sweep's folder."""
 
 import json
-import types
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pathstar import cli, config, sweep, train, workdir
+from pathstar import config, sweep, workdir
 from pathstar.errors import UserError
 from pathstar.sweep import chain, product, subsample, zipped
 
@@ -53,8 +53,8 @@ def test_cells_that_differ_in_values_alone_share_a_pack(base):
   assert sum(len(pack.runs) for pack in packs) == len(GRID)
 
 
-@pytest.mark.parametrize("max_pack, sizes", [(1, [1] * 24), (4, [2, 4] * 4), (100, [6] * 4)])
-def test_packs_are_no_larger_than_asked(base, max_pack, sizes):
+@pytest.mark.parametrize("max_pack, sizes", [(1, [1] * 24), (4, [3] * 8), (100, [6] * 4)])
+def test_packs_are_no_larger_than_asked_and_as_even_as_can_be(base, max_pack, sizes):
   packs = sweep.plan(base, GRID, max_pack)
   assert sorted(len(pack.runs) for pack in packs) == sorted(sizes)
   assert len({pack.pack_id for pack in packs}) == len(packs)
@@ -85,79 +85,59 @@ def test_impossible_cells_are_all_listed_at_once(base):
   assert "cell 4 {'seed': 0}: the same config as an earlier cell" in said
 
 
-@pytest.fixture
-def sweep_file(tmp_path, tiny):
-  """A config file with two packs: two seeds each of next_token and teacherless."""
-  file = tmp_path / "grid.py"
-  file.write_text(
-      f"from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
-      f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
-      f"def sweep(arg=''):\n  return product({{'objective.name': ['next_token', 'teacherless'], 'seed': range(2)}})\n")
-  return file
+def test_the_largest_pack_is_first(base):
+  packs = sweep.plan(base, product({"model.width": [8, 32, 16], "seed": range(2)}))
+  assert [pack.runs[0].config.model.fields.width for pack in packs] == [32, 16, 8]
+  packs = sweep.plan(base, sweep.chain(product({"seed": range(2)}), product({"train.batch_size": [16], "seed": range(5)})))
+  assert [len(pack.runs) for pack in packs] == [5, 2]
 
 
-@pytest.fixture
-def trained(monkeypatch):
-  """Replaces training by the writing of results; `trained.packs` lists what was asked for, `trained.crash` what fails."""
-  record = types.SimpleNamespace(packs=[], crash=lambda configs: False)
-
-  def fake(configs, folders, checkpoint_folder):
-    record.packs.append([folder.name for folder in folders])
-    if record.crash(configs):
-      raise RuntimeError("the device fell over")
-    for folder in folders:
-      workdir.write_json(workdir.make(folder) / workdir.RESULT, {"status": "done"})
-
-  monkeypatch.setattr(train, "train", fake)
-  return record
+@pytest.mark.parametrize("number", [1, 3, 8, 24])
+def test_shards_share_out_every_pack_once(base, number):
+  packs = sweep.plan(base, GRID, max_pack=1)
+  shards = [sweep.shard(packs, f"{i}/{number}") for i in range(number)]
+  assert sorted(p.pack_id for part in shards for p in part) == sorted(p.pack_id for p in packs)
+  assert {len(part) for part in shards} == {len(packs) // number}
+  assert shards[0][0] is packs[0]
 
 
-def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(sweep_file, trained, tmp_path):
-  argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
-  assert cli.run(sweep.main, argv) == 0
-  assert [len(names) for names in trained.packs] == [2, 2]
-  results = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "runs").glob("*/result.json")}
-  assert {file.parent.name for file in results} == {name for names in trained.packs for name in names}
-  assert cli.run(sweep.main, argv) == 0
-  assert len(trained.packs) == 2 and {file: file.stat().st_mtime_ns for file in results} == results
+@pytest.mark.parametrize("spec", ["2/2", "1", "-1/2", "0/0", "a/b"])
+def test_a_shard_that_does_not_exist_is_refused(base, spec):
+  with pytest.raises(UserError, match="shard = .*i/n with 0 <= i < n"):
+    sweep.shard(sweep.plan(base, [{}]), spec)
 
 
-def test_a_crashed_pack_stops_nobody_and_is_told(sweep_file, trained, tmp_path, capsys):
-  argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
-  trained.crash = lambda configs: configs[0].fields["objective.name"] == "next_token"
-  assert cli.run(sweep.main, argv) == 1
-  out, err = capsys.readouterr()
-  assert "the device fell over" in out + err and "transformer-next_token-d2-l4" in err
-  done = [file.parent.name for file in (tmp_path / "out" / "runs").glob("*/result.json")]
-  assert len(done) == 2 and all("teacherless" in name for name in done)
-  [error] = (tmp_path / "out" / "packs").glob("*next_token*/error.txt")
-  assert "RuntimeError: the device fell over" in error.read_text()
-  trained.crash, trained.packs[:] = lambda configs: False, []
-  assert cli.run(sweep.main, argv) == 0  # the same command again does what is left
-  assert [["next_token" in name for name in names] for names in trained.packs] == [[True, True]]
+def test_a_large_sweep_goes_in_groups_that_tensorboard_can_show(base, tmp_path):
+  cells = product({"task.degree": [2, 3], "objective.order": ["forward", "reversed"], "seed": range(60)})
+  assert {run.path for pack in sweep.plan(base, cells[:200]) for run in pack.runs} == {
+      run.run_id for pack in sweep.plan(base, cells[:200]) for run in pack.runs}
+  packs = sweep.plan(base, cells)
+  assert {run.path for pack in packs for run in pack.runs} == {
+      f"{run.config.task.slug}/{run.run_id}" for pack in packs for run in pack.runs}
+  sweep.prepare(tmp_path, packs)
+  for folder in (tmp_path, tmp_path / "runs" / "d2-l4", tmp_path / "runs" / "d3-l4"):
+    assert EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/experiment").plugin_data.plugin_name == "hparams"
+  many = product({"objective.order": ["forward", "reversed"], "seed": range(150)})
+  assert {run.path.split("/")[0] for pack in sweep.plan(base, many) for run in pack.runs} == {
+      "d2-l4-transformer-next_token", "d2-l4-transformer-reversed"}
 
 
-def test_a_dry_run_prints_the_plan_and_touches_nothing(sweep_file, trained, tmp_path, capsys):
-  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", "--dry_run"]) == 0
-  out = capsys.readouterr().out
-  assert out.count("transformer-next_token-d2-l4-s") >= 3 and out.count("to do") == 2
-  assert not trained.packs and not (tmp_path / "out").exists()
+def test_another_sweep_in_the_same_folder_is_refused(base, tmp_path):
+  cells = product({"seed": range(4)})
+  sweep.prepare(tmp_path, sweep.plan(base, cells))
+  before = (tmp_path / "sweep.json").read_bytes()
+  sweep.prepare(tmp_path, sweep.plan(base, cells))
+  with pytest.raises(UserError, match="holds another sweep"):
+    sweep.prepare(tmp_path, sweep.plan(base, cells[:3]))
+  with pytest.raises(UserError, match="in other packs .of at most 4 runs.; give the same --max_pack"):
+    sweep.prepare(tmp_path, sweep.plan(base, cells, max_pack=2))
+  assert (tmp_path / "sweep.json").read_bytes() == before
 
 
-def test_another_sweep_in_the_same_folder_is_refused(sweep_file, trained, tmp_path, capsys):
-  argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
-  assert cli.run(sweep.main, argv) == 0
-  before = (tmp_path / "out" / "sweep.json").read_bytes()
-  assert cli.run(sweep.main, [*argv, "--config.model.width=32"]) == 2
-  assert "holds another sweep" in capsys.readouterr().err
-  assert (tmp_path / "out" / "sweep.json").read_bytes() == before and len(trained.packs) == 2
-
-
-def test_a_folder_of_something_else_is_refused(sweep_file, trained, tmp_path, capsys):
+def test_a_folder_of_something_else_is_refused(base, tmp_path):
   (tmp_path / "thesis.tex").write_text("mine")
-  (tmp_path / "thesis.tex").rename(workdir.make(tmp_path / "out") / "thesis.tex")
-  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 2
-  assert "not a sweep's folder (it holds 'thesis.tex')" in capsys.readouterr().err and not trained.packs
+  with pytest.raises(UserError, match="not a sweep's folder .it holds 'thesis.tex'"):
+    sweep.prepare(tmp_path, sweep.plan(base, [{}]))
 
 
 def test_a_sweep_that_died_while_it_prepared_can_start_again(base, tmp_path, monkeypatch):
@@ -170,16 +150,9 @@ def test_a_sweep_that_died_while_it_prepared_can_start_again(base, tmp_path, mon
   assert (tmp_path / "sweep.json").exists()
 
 
-@pytest.mark.slow
-def test_a_sweep_for_real_leaves_what_a_run_alone_leaves(sweep_file, tmp_path, tiny):
-  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
-  folders = sorted((tmp_path / "out" / "runs").iterdir())
-  assert len(folders) == 4
-  [member] = [folder for folder in folders if "next_token-d2-l4-s1" in folder.name]
-  [alone] = train.train([tiny(seed=1)], [tmp_path / "alone"], tmp_path / "alone" / "checkpoints")
-  result = json.loads((member / workdir.RESULT).read_text())
-  assert result.keys() == alone.keys()
-  assert result["status"] == alone["status"] == "done"
-  for name in result.keys() - {"train_seconds", "status"}:
-    assert result[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
-  assert {p.name for p in member.iterdir()} >= {"config.json", "environment.json", "metrics.jsonl", "result.json"}
+def test_a_run_is_found_in_its_pack_however_often_that_was_split(tmp_path):
+  packs = {"P": ["a", "b", "c"], "Q": ["d"]}
+  for pack_id, parts in {"P": {"P1": ["b", "c"]}, "P1": {"P2": ["b"], "P3": ["c"]}}.items():
+    workdir.write_json(workdir.make(tmp_path / "packs" / pack_id) / sweep.SPLIT, parts)
+  found = {path: sweep.pack_of(tmp_path, packs, path) for path in "abcde"}
+  assert found == {"a": ("P", ["a", "b", "c"]), "b": ("P2", ["b"]), "c": ("P3", ["c"]), "d": ("Q", ["d"]), "e": None}

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# What the launch scripts share: their help, their errors, printing a command so that it can be pasted, and waiting for processes.
+
+fail() { echo "error: $*" >&2; exit 2; }
+
+# usage SCRIPT: prints the comment at its head.
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$1"; exit 0; }
+
+unknown() { fail "$1: unknown option; --help lists them"; }
+
+# need NAME...: the variables must not be empty.
+need() {
+  local name
+  for name in "$@"; do
+    [ -n "${!name}" ] || fail "--$name=... is required; --help says more"
+  done
+}
+
+# quoted WORD...: one line that a shell reads as these words.
+quoted() {
+  local word line=''
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    line+="$word "
+  done
+  echo "${line% }"
+}
+
+# finish PID...: hands SIGTERM and SIGINT on to the processes, waits for all, and returns the gravest status: 2, 1, 75 or 0.
+finish() {
+  local pid status worst=0
+  processes=("$@")
+  trap 'signalled=1; kill -TERM "${processes[@]}" 2>/dev/null || true' TERM INT
+  for pid in "$@"; do
+    while true; do
+      signalled='' status=0
+      wait "$pid" || status=$?
+      [ -n "$signalled" ] || break  # a signal to this script ends `wait` while the process still saves
+    done
+    case $status in
+      0) ;;
+      75) if [ $worst = 0 ]; then worst=75; fi ;;
+      2) worst=2 ;;
+      *) if [ $worst != 2 ]; then worst=1; fi ;;
+    esac
+  done
+  return $worst
+}

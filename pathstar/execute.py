@@ -1,0 +1,117 @@
+"""Runs the packs of a sweep, so that several processes can share one folder and a crash costs only what is to blame for it.
+
+A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
+crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import pathlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+import jax
+
+from pathstar import hosts, sweep, train, workdir
+from pathstar.errors import UserError
+from pathstar.sweep import Pack
+
+
+def main(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
+  """Runs what is not finished; returns the exit status: 1 if a run failed.
+
+  Raises:
+    train.Stopped: a signal came; the same command resumes.
+  """
+  if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
+    jax.config.update("jax_compilation_cache_dir", str((folder if workdir.is_remote(folder) else folder.absolute()) / "compiled"))
+  failed, held = [], []
+  with train.stop_on_signals() as stop:
+    todo, passed = list(packs), []
+    while todo:
+      pack = todo.pop(0)
+      if stop.is_set():
+        raise train.Stopped("stopped by a signal between packs; the same command resumes")
+      outcome = run_pack(folder, pack)
+      if outcome is None:
+        passed.append(pack)
+      elif isinstance(outcome, str):
+        failed += [(run.run_id, outcome) for run in pack.runs if not sweep.finished(folder, run)]
+      else:
+        todo[:0] = outcome
+      if not todo and passed != held:  # another look, unless the last one changed nothing
+        todo, passed, held = list(passed), [], passed
+  missing = {run.run_id for pack in packs for run in pack.runs if not sweep.finished(folder, run)} - {name for name, _ in failed}
+  total = sum(len(pack.runs) for pack in packs)
+  print(f"{total - len(missing) - len(failed)} of {total} runs finished in {folder}")
+  if missing:
+    print(f"{len(missing)} more are in the hands of other processes: {', '.join(sorted(missing))}")
+  for name, error in failed:
+    print(f"failed: {name}: {error}", file=sys.stderr)
+  return 1 if failed else 0
+
+
+def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
+  """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
+  if all(sweep.finished(folder, run) for run in pack.runs):
+    return []
+  place = workdir.make(folder / "packs" / pack.pack_id)
+  try:
+    with contextlib.ExitStack() as stack:
+      with hosts.together():  # of several processes of one job the first holds the lock; if it can't, all stop
+        if hosts.is_first():
+          stack.enter_context(workdir.lock(place))
+      if parts := sweep.split_of(folder, pack.pack_id):
+        runs = {run.path: run for run in pack.runs}
+        return [sweep.pack([runs[path] for path in paths]) for paths in parts.values()]
+      if all(sweep.finished(folder, run) for run in pack.runs):  # by another process, a moment ago
+        return []
+      print(f"{pack.pack_id}", flush=True)
+      return _train(folder, pack, place)
+  except workdir.Held:
+    return None
+
+
+def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path) -> list[Pack] | str:
+  """`run_pack` with the lock held."""
+  for last in (False, True):
+    crash = _attempt(folder, pack)
+    if crash is None:
+      return []
+    gc.collect()  # the pack's arrays, before the next attempt
+    workdir.write_text(place / sweep.ERROR, crash.traceback)
+    print(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / sweep.ERROR}", file=sys.stderr, flush=True)
+    todo = [run for run in pack.runs if not sweep.finished(folder, run)]
+    size = -(-len(todo) // 2) if crash.out_of_memory else 1
+    if crash.bad_input or (len(todo) == 1 and (last or crash.out_of_memory)):
+      return crash.error
+    if last or crash.out_of_memory:
+      parts = [sweep.pack(todo[first:first + size]) for first in range(0, len(todo), size)]
+      workdir.write_json(place / sweep.SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
+      print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
+      return parts
+    print(f"{pack.pack_id}: tried once more", flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crash:
+  """Why an attempt failed, as text: the exception itself would keep the pack's arrays alive."""
+
+  error: str
+  traceback: str
+  out_of_memory: bool
+  bad_input: bool
+
+
+def _attempt(folder: pathlib.Path, pack: Pack) -> Crash | None:
+  try:
+    train.train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
+                folder / "packs" / pack.pack_id / "checkpoints")
+  except train.Stopped:
+    raise
+  except Exception as error:
+    first_line = str(error).partition("\n")[0]
+    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), "RESOURCE_EXHAUSTED" in str(error),
+                 isinstance(error, UserError))

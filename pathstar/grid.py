@@ -1,0 +1,40 @@
+"""Algebra of grids: a sweep's cells are dotted overrides, combined in plain Python.
+
+    def sweep(arg=""):
+      return product({"task.degree": [2, 5], "seed": range(5)},
+                     zipped({"objective.name": ["next_token", "teacherless"], "train.num_steps": [1000, 4000]}))
+"""
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from pathstar.errors import UserError
+
+Cell = dict[str, object]  # dotted field -> value
+
+
+def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
+  """Every combination. A mapping of lists stands for all combinations of their values."""
+  lists = [[{name: value} for value in values] for part in parts if isinstance(part, Mapping) for name, values in part.items()]
+  lists += [list(part) for part in parts if not isinstance(part, Mapping)]
+  return [dict(itertools.chain.from_iterable(cell.items() for cell in cells)) for cells in itertools.product(*lists)]
+
+
+def zipped(columns: Mapping[str, Sequence]) -> list[Cell]:
+  """Lists of equal length taken side by side."""
+  lengths = {name: len(values) for name, values in columns.items()}
+  if len(set(lengths.values())) > 1:
+    raise UserError(f"zipped: lists must be equally long, they are {lengths}")
+  return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def chain(*parts: Iterable[Cell]) -> list[Cell]:
+  """One list of cells after the other."""
+  return list(itertools.chain(*parts))
+
+
+def subsample(cells: Sequence[Cell], number: int, seed: int = 0) -> list[Cell]:
+  """`number` cells at random, in their order."""
+  keep = set(random.Random(seed).sample(range(len(cells)), min(number, len(cells))))
+  return [cell for i, cell in enumerate(cells) if i in keep]

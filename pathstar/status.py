@@ -1,0 +1,173 @@
+"""`pathstar sweep --status`: how far a sweep is, what runs now, what failed, when it ends, and the best cells, from its folder alone.
+
+A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed, waiting otherwise.
+"""
+
+import argparse
+import collections
+import dataclasses
+import datetime
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+
+from pathstar import metrics, sweep, workdir
+from pathstar.errors import UserError
+
+STATES = ("done", "running", "failed", "diverged", "waiting")
+SCORE = "eval/test/exact_match"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """Where one run stands. `work` is in sweep.work's unit."""
+
+  path: str
+  pack_id: str
+  state: str
+  work: float
+  result: dict  # result.json, or {}
+
+  @property
+  def group(self) -> str:
+    return self._parts()[0]
+
+  @property
+  def cell(self) -> str:
+    """What tells it from the others of its group: seed and hash."""
+    return self._parts()[1]
+
+  def _parts(self) -> tuple[str, str]:
+    return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]{4})", pathlib.PurePosixPath(self.path).name).groups()
+
+
+def read(folder: pathlib.Path) -> list[Entry]:
+  """All runs of the sweep in `folder`, in the order of its plan. Raises UserError if there is none."""
+  if not (folder / sweep.PLAN).exists():
+    raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {sweep.PLAN})")
+  plan = json.loads((folder / sweep.PLAN).read_text())
+  entries = []
+  for planned, paths in plan["packs"].items():
+    for path in paths:
+      pack_id, _ = sweep.pack_of(folder, {planned: paths}, path)
+      place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
+      result = json.loads(file.read_text()) if file.exists() else {}
+      state = result.get("status") or ("running" if workdir.holder(place) else
+                                       "failed" if (place / sweep.ERROR).exists() else "waiting")
+      entries.append(Entry(path, pack_id, state, plan["work"][planned], result))
+  return entries
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+  """A pack that trains now."""
+
+  pack_id: str
+  step: int
+  num_steps: int
+  rate: float | None  # steps per second
+  holder: str
+  work: float  # of all its runs
+
+  @property
+  def seconds_left(self) -> float | None:
+    return (self.num_steps - self.step) / self.rate if self.rate else None
+
+
+def running(folder: pathlib.Path, entries: Sequence[Entry]) -> list[Running]:
+  """The packs that train now, with how far their first run is."""
+  packs: dict[str, list[Entry]] = {}
+  for entry in entries:
+    if entry.state == "running":
+      packs.setdefault(entry.pack_id, []).append(entry)
+  found = []
+  for pack_id, members in packs.items():
+    run = folder / "runs" / members[0].path
+    rows = metrics.read(run)
+    rate = next((row["perf/steps_per_sec"] for row in reversed(rows) if "perf/steps_per_sec" in row), None)
+    config = run / workdir.CONFIG
+    num_steps = json.loads(config.read_text())["train.num_steps"] if config.exists() else 0
+    found.append(Running(pack_id, rows[-1]["step"] if rows else 0, num_steps, rate,
+                         workdir.holder(folder / "packs" / pack_id) or "a process that has just ended", sum(e.work for e in members)))
+  return found
+
+
+def seconds_left(entries: Sequence[Entry], now: Sequence[Running]) -> float | None:
+  """Until all is done, with as many processes as run now (or one), at the speed seen so far; None before there is any."""
+  done = [e for e in entries if "train_seconds" in e.result]
+  if done:
+    seconds_per_work = sum(e.result["train_seconds"] for e in done) / sum(e.work for e in done)
+  elif rated := [pack for pack in now if pack.rate]:
+    seconds_per_work = sum(pack.num_steps / pack.rate for pack in rated) / sum(pack.work for pack in rated)
+  else:
+    return None
+  waiting = seconds_per_work * sum(e.work for e in entries if e.state == "waiting")
+  current = [seconds_per_work * pack.work if pack.seconds_left is None else pack.seconds_left for pack in now]
+  return max([(waiting + sum(current)) / max(1, len(now)), *current])
+
+
+def table(rows: Sequence[Sequence[object]]) -> str:
+  """Columns side by side, the first row being their heads; numbers to the right."""
+  cells = [[str(value) for value in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*cells)]
+  right = [all(re.fullmatch(r"[\d.:/ -]*", value) for value in column[1:]) for column in zip(*cells)]
+  lines = ["  ".join(value.rjust(w) if r else value.ljust(w) for value, w, r in zip(row, widths, right)) for row in cells]
+  return "\n".join(line.rstrip() for line in lines)
+
+
+def show(folder: pathlib.Path) -> str:
+  """The whole report as text."""
+  entries = read(folder)
+  now = running(folder, entries)
+  counts = collections.Counter(e.state for e in entries)
+  left = seconds_left(entries, now)
+  with_processes = f", with {len(now) or 1} process{'es' if len(now) > 1 else ''}"
+  eta = "" if not counts["running"] + counts["waiting"] else "   ETA " + (clock(left) + with_processes if left is not None else "unknown yet")
+  parts = [f"{folder}: {len(entries)} runs in {len({e.pack_id for e in entries})} packs\n"
+           + "   ".join(f"{state} {counts[state]}" for state in STATES) + eta]
+  if now:
+    parts.append(table([("running now", "step", "steps/s", "ETA", "by"), *(
+        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder) for p in now)]))
+  if failed := [e for e in entries if e.state == "failed"]:
+    parts.append(table([("failed", "error", "traceback"), *((e.path, *_error(folder, e)) for e in failed)]))
+  parts.append(table([("group", *STATES, "exact match: best", "mean", "best cell"), *_groups(entries)]))
+  return "\n\n".join(parts)
+
+
+def _error(folder: pathlib.Path, entry: Entry) -> tuple[str, pathlib.Path]:
+  file = folder / "packs" / entry.pack_id / sweep.ERROR
+  lines = [line for line in file.read_text().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
+  return (lines[-1] if lines else "")[:100], file
+
+
+def _groups(entries: Sequence[Entry]) -> list[tuple]:
+  groups: dict[str, list[Entry]] = {}
+  for entry in entries:
+    groups.setdefault(entry.group, []).append(entry)
+  rows = []
+  for name, members in sorted(groups.items()):
+    scored = [e for e in members if SCORE in e.result]
+    best = max(scored, key=lambda e: e.result[SCORE], default=None)
+    counts = collections.Counter(e.state for e in members)
+    mean = sum(e.result[SCORE] for e in scored) / max(1, len(scored))
+    rows.append((name, *(counts[state] or "" for state in STATES),
+                 *((f"{best.result[SCORE]:.3f}", f"{mean:.3f}", best.cell) if best else ("", "", ""))))
+  return rows
+
+
+def clock(seconds: float | None) -> str:
+  """`1:02:03`, or `2 days, 1:02:03`; empty if unknown."""
+  return "" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar sweep --status`."""
+  parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
+  parser.add_argument("--status", action="store_true", required=True)
+  parser.add_argument("--workdir", required=True, help="folder of the sweep")
+  args, ignored = parser.parse_known_args(argv)
+  if wrong := [word for word in ignored if not word.startswith("--config")]:
+    raise UserError(f"--status takes --workdir alone, not {' '.join(wrong)}")
+  print(show(pathlib.Path(args.workdir)))
+  return 0

