@@ -54,7 +54,11 @@ class Events:
     self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_pb(plain(values), trial_id=trial)))
 
   def hparams_domains(self, domains: Mapping[str, Sequence[object]]) -> None:
-    """The experiment's hyperparameters with all their values; belongs in the folder above all runs, before the first starts."""
+    """The experiment's hyperparameters with all their values; belongs in the folder above all runs, before the first starts.
+
+    What differs between runs comes first: TensorBoard's table shows the first five columns unless told otherwise.
+    """
+    domains = dict(sorted(domains.items(), key=lambda item: len(_one_type(item[1])) == 1))
     columns = [hparams.HParam(name, hparams.Discrete(_one_type(values))) for name, values in domains.items()]
     measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in HPARAM_METRICS]
     self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_config_pb(columns, measures)))
