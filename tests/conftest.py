@@ -9,6 +9,7 @@ CACHE = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "xla"
 os.environ |= {
     "MPLBACKEND": "agg",
     "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "1",  # whatever the number of cores
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": str(CACHE),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",

@@ -1,5 +1,9 @@
 """How devices are shared out, by arithmetic alone."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -85,3 +89,16 @@ def test_collectives_are_counted_by_the_axes_they_cross(mesh, operation, groups,
 def test_groups_in_an_unknown_form_are_not_passed_over(mesh):
   with pytest.raises(ValueError, match="unknown form"):
     partition.collectives("  %x = f32[] all-reduce(%y), replica_groups=@new<0>", mesh)
+
+
+def test_on_a_cpu_each_core_is_a_device_for_runs_alone():
+  code = """
+import os
+os.sched_getaffinity = lambda pid: range(4)
+from pathstar import partition
+partition.cores_as_devices()
+print(*(tuple(partition.make_mesh("auto", runs, 8).shape.values()) for runs in (1, 2, 6, 8)))
+"""
+  environment = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+  said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+  assert said.strip() == "(1, 1, 1) (2, 1, 1) (3, 1, 1) (4, 1, 1)"
