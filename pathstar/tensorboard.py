@@ -9,6 +9,7 @@ import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
@@ -56,12 +57,17 @@ class Events:
   def hparams_domains(self, domains: Mapping[str, Sequence[object]]) -> None:
     """The experiment's hyperparameters with all their values; belongs in the folder above all runs, before the first starts.
 
-    What differs between runs comes first: TensorBoard's table shows the first five columns unless told otherwise.
+    TensorBoard's table shows five columns unless told otherwise, and takes those that are marked as different first.
     """
-    domains = dict(sorted(domains.items(), key=lambda item: len(_one_type(item[1])) == 1))
     columns = [hparams.HParam(name, hparams.Discrete(_one_type(values))) for name, values in domains.items()]
     measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in HPARAM_METRICS]
-    self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_config_pb(columns, measures)))
+    summary = hparams.hparams_config_pb(columns, measures)
+    plugin_data = summary.value[0].metadata.plugin_data
+    content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
+    for info in content.experiment.hparam_infos:
+      info.differs = len(_one_type(domains[info.name])) > 1
+    plugin_data.content = content.SerializeToString()
+    self._add(event_pb2.Event(wall_time=time.time(), summary=summary))
 
   def flush(self) -> None:
     self._writer.flush()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar import config, sweep, workdir
 from pathstar.errors import UserError
@@ -107,6 +108,14 @@ def test_a_shard_that_does_not_exist_is_refused(base, spec):
     sweep.shard(sweep.plan(base, [{}]), spec)
 
 
+def differing(folder):
+  """Hyperparameters that TensorBoard's table in `folder` shows first."""
+  metadata = EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/experiment")
+  infos = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).experiment.hparam_infos
+  assert {info.name for info in infos} == set(config.schema())
+  return {info.name for info in infos if info.differs}
+
+
 def test_a_large_sweep_goes_in_groups_that_tensorboard_can_show(base, tmp_path):
   cells = product({"task.degree": [2, 3], "objective.order": ["forward", "reversed"], "seed": range(60)})
   assert {run.path for pack in sweep.plan(base, cells[:200]) for run in pack.runs} == {
@@ -115,8 +124,8 @@ def test_a_large_sweep_goes_in_groups_that_tensorboard_can_show(base, tmp_path):
   assert {run.path for pack in packs for run in pack.runs} == {
       f"{run.config.task.slug}/{run.run_id}" for pack in packs for run in pack.runs}
   sweep.prepare(tmp_path, packs)
-  for folder in (tmp_path, tmp_path / "runs" / "d2-l4", tmp_path / "runs" / "d3-l4"):
-    assert EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/experiment").plugin_data.plugin_name == "hparams"
+  assert differing(tmp_path) == {"task.degree", "objective.order", "seed"}
+  assert differing(tmp_path / "runs" / "d2-l4") == differing(tmp_path / "runs" / "d3-l4") == {"objective.order", "seed"}
   many = product({"objective.order": ["forward", "reversed"], "seed": range(150)})
   assert {run.path.split("/")[0] for pack in sweep.plan(base, many) for run in pack.runs} == {
       "d2-l4-transformer-next_token", "d2-l4-transformer-reversed"}
