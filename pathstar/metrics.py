@@ -65,13 +65,13 @@ class Writer:
 class Recorder:
   """Hands each run its own numbers, one dispatch behind the device. Every process pushes; the first writes."""
 
-  def __init__(self, config, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
+  def __init__(self, configs: Sequence, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
     self._progress = progress
     self._writers = [Writer(folder, start_step) for folder in folders] if hosts.is_first() else []
     self._pending: tuple[int, dict, object] | None = None
     self.diverged_at = np.full(len(folders), -1)
     if start_step == 0:
-      for writer, folder in zip(self._writers, folders, strict=False):
+      for writer, config, folder in zip(self._writers, configs, folders, strict=False):
         writer.describe(config, folder.name)
 
   def push(self, step: int, values: dict, after=None) -> None:

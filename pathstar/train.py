@@ -177,7 +177,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
     progress = stack.enter_context(contextlib.closing(
         Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
-    recorder = stack.enter_context(contextlib.closing(Recorder(config, folders, start_step, progress)))
+    recorder = stack.enter_context(contextlib.closing(Recorder(configs, folders, start_step, progress)))
     signalled = stack.enter_context(stop_on_signals())
     stopped = checkpoints.preempted if hosts.several() else lambda steps: signalled.is_set()
     begin = time.monotonic()

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar import data, metrics, train, workdir
 
@@ -134,6 +136,14 @@ def test_a_result_is_the_last_evaluation(packs, tiny):
     assert {k: v for k, v in last.items() if k.startswith("eval/")} == {k: v for k, v in result.items() if k.startswith("eval/")}
     assert result["eval/test/generated_exact_match"] == result["eval/test/exact_match"]
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(jax.eval_shape(tiny().model.init, jax.random.key(0))))
+
+
+def test_tensorboard_gets_each_run_its_own_hyperparameters(packs):
+  for seed, folder in enumerate(packs["sick"][1]):
+    content = EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert values["seed"].number_value == seed
+    assert values["optimizer.learning_rate"].number_value == (1e38 if seed == 1 else 3e-3)
 
 
 def test_metrics_come_at_their_cadence(packs):
