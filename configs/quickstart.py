@@ -19,8 +19,8 @@ from pathstar.config import arguments, default
 from pathstar.models import PRESETS
 from pathstar.sweep import chain, product
 
-ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 3e-3}
-MUON = {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3}
+ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.0}
+MUON = {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3, "optimizer.weight_decay": 0.1}
 UNSHARED = {"model.num_layers": 4, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False}
 
 
@@ -33,7 +33,7 @@ def get_config(arg: str = ""):
   config = default()
   config.task.update(degree=2, length=4, num_nodes=10)
   config.model.update(PRESETS["tiny"])
-  config.optimizer.update(beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=100)
+  config.optimizer.update(beta2=0.99, schedule="linear", warmup_steps=100)
   config.train.update(batch_size=32, num_steps=3000)
   config.eval.update(every=100, num_examples=1000)
   return config
@@ -43,7 +43,7 @@ def sweep(arg: str = ""):
   args = _arguments(arg)
   usual, teacherless = (MUON, ADAMW) if args.swap_optimizers else (ADAMW, MUON)
   methods = [
-      {"objective.name": "next_token", "train.num_steps": 4000, **usual},
+      {"objective.name": "next_token", **usual},
       {"objective.name": "next_token", "objective.order": "reversed", "train.num_steps": 1500, **usual},
       {"objective.name": "teacherless", **teacherless},
   ]
