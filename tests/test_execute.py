@@ -5,6 +5,7 @@ import os
 import signal
 import types
 
+import jax
 import pytest
 
 from pathstar import cli, sweep, train, workdir
@@ -130,6 +131,17 @@ def test_a_signal_between_packs_stops_the_sweep(command, trained, capsys):
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
   trained.crash = lambda configs: None
   assert command() == 0 and len(trained.packs) == 2
+
+
+def test_programs_are_kept_in_the_sweep_s_folder_unless_said_otherwise(command, trained, tmp_path):
+  before = jax.config.jax_compilation_cache_dir
+  try:
+    jax.config.update("jax_compilation_cache_dir", "elsewhere")
+    assert command() == 0 and jax.config.jax_compilation_cache_dir == "elsewhere"
+    jax.config.update("jax_compilation_cache_dir", None)
+    assert command() == 0 and jax.config.jax_compilation_cache_dir == str(tmp_path / "out" / "compiled")
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_without_locks_the_sweep_says_so_once_and_runs(command, trained, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -70,6 +71,22 @@ def test_the_scripts_are_clean():
   scripts = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("launch/*.sh"), *ROOT.glob("tests/*.sh"), ROOT / ".ci" / "run"])
   done = subprocess.run([shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("statuses, gravest", [((0, 0), 0), ((75, 0), 75), ((0, 1, 75), 1), ((1, 2, 0), 2), ((0, 139), 1)])
+def test_of_several_processes_the_gravest_status_counts(statuses, gravest):
+  start = "".join(f"(exit {status}) & pids+=($!); " for status in statuses)
+  assert subprocess.run(["bash", "-c", f'. launch/arguments.sh; pids=(); {start} finish "${{pids[@]}}"'], cwd=ROOT).returncode == gravest
+
+
+def test_a_signal_reaches_every_process_and_each_may_save_first(tmp_path):
+  save = "trap 'sleep 0.3; touch saved_$0; exit 75' TERM; touch ready_$0; while true; do sleep 0.02; done"
+  script = f'. {ROOT}/launch/arguments.sh; pids=(); for i in 0 1; do bash -c "$1" $i & pids+=($!); done; finish "${{pids[@]}}"'
+  process = subprocess.Popen(["bash", "-c", script, "script", save], cwd=tmp_path)
+  while len(list(tmp_path.glob("ready_*"))) < 2:
+    time.sleep(0.02)
+  process.terminate()
+  assert process.wait(30) == 75 and len(list(tmp_path.glob("saved_*"))) == 2
 
 
 GCLOUD = """#!/usr/bin/env bash
