@@ -1,6 +1,7 @@
 """`pathstar sweep --status`: how far a sweep is, what runs now, what failed, when it ends, and the best cells, from its folder alone.
 
-A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed, waiting otherwise.
+A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed, and
+waiting otherwise.
 """
 
 import argparse
@@ -123,12 +124,15 @@ def show(folder: pathlib.Path) -> str:
   counts = collections.Counter(e.state for e in entries)
   left = seconds_left(entries, now)
   with_processes = f", with {len(now) or 1} process{'es' if len(now) > 1 else ''}"
-  eta = "" if not counts["running"] + counts["waiting"] else "   ETA " + (clock(left) + with_processes if left is not None else "unknown yet")
+  eta = ""
+  if counts["running"] + counts["waiting"]:
+    eta = "   ETA " + (clock(left) + with_processes if left is not None else "unknown yet")
   parts = [f"{folder}: {len(entries)} runs in {len({e.pack_id for e in entries})} packs\n"
            + "   ".join(f"{state} {counts[state]}" for state in STATES) + eta]
   if now:
     parts.append(table([("running now", "step", "steps/s", "ETA", "by"), *(
-        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder) for p in now)]))
+        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder)
+        for p in now)]))
   if failed := [e for e in entries if e.state == "failed"]:
     parts.append(table([("failed", "error", "traceback"), *((e.path, *_error(folder, e)) for e in failed)]))
   parts.append(table([("group", *STATES, "exact match: best", "mean", "best cell"), *_groups(entries)]))

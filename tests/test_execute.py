@@ -65,7 +65,8 @@ def failing(error, *, seed=None, larger_than=0):
 
 
 def test_a_crash_is_tried_once_more_then_only_the_guilty_run_fails(command, trained, tmp_path, capsys):
-  trained.crash = lambda configs: failing(RuntimeError("the device fell over"), seed=1)(configs) if configs[0].method == "next_token" else None
+  fell = failing(RuntimeError("the device fell over"), seed=1)
+  trained.crash = lambda configs: fell(configs) if configs[0].method == "next_token" else None
   assert command() == 1
   out, err = capsys.readouterr()
   assert [len(names) for names in trained.packs] == [2, 2, 1, 1, 1, 2]  # twice whole, seed 0, seed 1 twice, the other pack

@@ -54,7 +54,8 @@ def cluster(tmp_path, monkeypatch):
       ("socket", "socket"), ("key-file", "key"), ("log-file", "log"), ("pid-file", "pid"), ("seed-file", "seed"))]
   daemons = []
   try:
-    for words in (["munged", "--foreground", "--force", *munged], ["slurmctld", "-D"], ["slurmd", "-D", "-N", "n0"], ["slurmd", "-D", "-N", "n1"]):
+    for words in (["munged", "--foreground", "--force", *munged], ["slurmctld", "-D"],
+                  ["slurmd", "-D", "-N", "n0"], ["slurmd", "-D", "-N", "n1"]):
       daemons.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True))
       if words[0] == "munged":
         until((folder / "munge.socket").exists, "munged", 30)
