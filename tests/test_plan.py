@@ -75,7 +75,7 @@ def test_time_goes_with_devices_and_use(tiny):
   chip = topology.Topology("v5e:4x4").chip
 
   def seconds(run=1, data=1, use=0.5, runs=4, parameters=1000, matmul=1e15):
-    pack = sweep.Pack("pack", (sweep.Run("run", tiny()),) * runs)
+    pack = sweep.Pack("pack", (sweep.Run("run", tiny(), "run"),) * runs)
     work = cost.Work(pack, parameters, flops.Flops(matmul, 0.0))
     return cost.step_seconds(work, {"run": run, "data": data, "model": 1}, chip, use)
 
@@ -156,7 +156,7 @@ def test_without_a_compiler_hours_are_told_and_how_to_get_the_rest(sweep_file, t
 
 
 def test_memory_between_compiled_packs_is_interpolated_and_marked(tiny):
-  pack = lambda name: sweep.Pack(name, (sweep.Run(name, tiny()),))
+  pack = lambda name: sweep.Pack(name, (sweep.Run(name, tiny(), name),))
   sizes = {"large": 9.0, "middle": 5.0, "small": 1.0}
   works = [cost.Work(pack(name), 10, flops.Flops(size, 0.0)) for name, size in sizes.items()]
   compiled = {name: topology.Compiled(peak, 1000, {"data": 3}, 1.0) for name, peak in (("large", 900), ("small", 100))}
@@ -202,7 +202,7 @@ def test_the_training_step_compiles_for_a_slice_and_runs_do_not_talk(sweep_file,
 @needs_libtpu
 def test_a_program_that_is_too_large_is_reported_with_its_bytes(tiny_file, tmp_path):
   status, out, found = planned(
-      tmp_path, f"--config={tiny_file}", "--topology=v5e:4x4", "--config.train.batch_size=1048576",
+      tmp_path, f"--config={tiny_file}", "--topology=v5e:4x4", "--config.train.batch_size=16777216",
       "--config.model.mlp_ratio=64", "--config.data.num_train=None")
   [pack] = found["packs"]
   assert status == 1 and not pack["fits"] and pack["peak_bytes"] > pack["memory_bytes"] and "do NOT fit" in out
