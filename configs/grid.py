@@ -6,7 +6,7 @@
 Degree 2, 3, 5, 10, 20; path length 3, 5, 7, 10, 20; max(50, degree * (length - 1) + 1) nodes; otherwise as
 configs/paper.py.
 
-Not run yet. By the plan (results/plan), at 30% of the peak of 256 TPU v5e chips, it takes 64 hours as one job, whose
+Not run yet. By the plan, at 30% of the peak of 256 TPU v5e chips, it takes 64 hours as one job, whose
 packs are too small for so many chips, and 26 hours as 16 jobs of 16 chips: --shard=i/16.
 """
 
