@@ -37,7 +37,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
   for name, text in folders.items():
     parser.add_argument(f"--{name}", required=True, help=text)
   if "workdir" in folders:
-    parser.add_argument("--mesh", metavar="SPEC", help="devices by axis, as run=4,data=8,model=2 (,fsdp), or auto; the same as --config.mesh")
+    parser.add_argument("--mesh", metavar="SPEC", help="devices by axis, as run=4,data=8,model=2 (,fsdp), or auto; "
+                        "the same as --config.mesh")
     parser.add_argument("--distributed", nargs="?", const=hosts.AUTO, metavar="ADDRESS:PORT,COUNT,ID",
                         help="this is one process of a job: as said, or as the cluster says (SLURM step, MPI, TPU pod)")
   overrides = [word for word in argv if word.startswith("--config.")]

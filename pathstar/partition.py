@@ -187,6 +187,12 @@ def put(target: NamedSharding, shape: tuple[int, ...], local: np.ndarray) -> jax
   return jax.make_array_from_callback(whole, target, shard)
 
 
+def over_runs(mesh: Mesh, tree):
+  """Arrays (R, ...) that every process holds whole, as global ones sharded over the runs."""
+  target = sharding(mesh, "run")
+  return jax.tree.map(lambda x: put(target, x.shape[:1], x[local_part(target, x.shape[:1])]), tree)
+
+
 _COLLECTIVE = re.compile(r" (?:all-reduce|all-gather|reduce-scatter|(?:ragged-)?all-to-all|collective-permute|collective-broadcast)"
                          r"(?:-start)?\((.*)")
 

@@ -53,7 +53,7 @@ def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
   with jax.set_mesh(mesh):
     program = train.compile_program(configs, mesh)
     block = program.block.lower(*train.abstract_inputs(configs, program)).compile()
-    values = train.over_runs(mesh, train.pack_values(configs))
+    values = partition.over_runs(mesh, train.pack_values(configs))
     state = program.init(values)
     batch = next(train.device_batches(configs, program.batch_sharding, 0))  # the same every time: only the step is timed
 

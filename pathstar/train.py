@@ -164,7 +164,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     mesh = partition.make_mesh(config.mesh, len(configs), config.train.batch_size)
     stack.enter_context(jax.set_mesh(mesh))
     program = compile_program(configs, mesh)
-    values = over_runs(mesh, pack_values(configs))
+    values = partition.over_runs(mesh, pack_values(configs))
 
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(checkpoint_folder, config.train.keep_checkpoints)))
     restored = checkpoints.restore(program.abstract_state, program.state_shardings)
@@ -175,8 +175,9 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     examples = eval_inputs(configs, mesh)
     batches = device_batches(configs, program.batch_sharding, start_step)
 
+    title = folders[0].name + (f" (+{len(configs) - 1})" if len(configs) > 1 else "")
     progress = stack.enter_context(contextlib.closing(
-        Progress(_title(configs, folders), start_step, num_steps, config.train.batch_size * len(configs))))
+        Progress(title, start_step, num_steps, config.train.batch_size * len(configs))))
     recorder = stack.enter_context(contextlib.closing(Recorder(configs, folders, start_step, progress)))
     signalled = stack.enter_context(stop_on_signals())
     stopped = checkpoints.preempted if hosts.several() else lambda steps: signalled.is_set()
@@ -217,17 +218,10 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   return results
 
 
-def over_runs(mesh, tree):
-  """Arrays (R, ...) that every process holds whole, on the devices."""
-  target = partition.sharding(mesh, "run")
-  put = lambda x: partition.put(target, x.shape[:1], x[partition.local_part(target, x.shape[:1])])
-  return jax.tree.map(put, tree)
-
-
 def eval_inputs(configs: Sequence[Config], mesh) -> dict[str, dict]:
   """The fixed examples of each split for each run (R, N, ...), on the devices."""
   return {
-      split: over_runs(mesh, jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)))
+      split: partition.over_runs(mesh, jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)))
       for split in ("test", "train")
   }
 
@@ -243,10 +237,6 @@ def evaluate(program: Program, params, examples: dict[str, dict], decode: bool) 
 
 def _due(step: int, every: int | None, num_steps: int) -> bool:
   return step == num_steps or (every is not None and step % every == 0)
-
-
-def _title(configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> str:
-  return folders[0].name if len(configs) == 1 else f"{folders[0].name} (+{len(configs) - 1})"
 
 
 def device_batches(configs: Sequence[Config], sharding, start_step: int) -> Iterator[dict]:
@@ -302,9 +292,9 @@ def main(argv: Sequence[str]) -> int:
   args, config, *_ = cli.parse(parser, argv, workdir="folder of the run")
   folder = workdir.path(args.workdir)
   for result in train([resolve(config)], [folder], folder / "checkpoints"):
+    scores = (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match"))
     print(f"{folder}: {result['status']} at step {result['steps']}"
-          + "".join(f"  {name} {result[tag]:.3f}" for name, tag in
-                    (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match")) if tag in result))
+          + "".join(f"  {name} {result[tag]:.3f}" for name, tag in scores if tag in result))
   return 0
 
 

@@ -25,7 +25,7 @@ def trained(fields, spec, state=None):
   with jax.set_mesh(mesh):
     program = train.compile_program(configs, mesh)
     block = program.block.lower(*train.abstract_inputs(configs, program)).compile()
-    values = train.over_runs(mesh, train.pack_values(configs))
+    values = partition.over_runs(mesh, train.pack_values(configs))
     state = program.init(values) if state is None else jax.device_put(state, program.state_shardings)
     start, losses = jax.device_get(state), []
     for batch in train.device_batches(configs, program.batch_sharding, 0):
