@@ -220,10 +220,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
 def eval_inputs(configs: Sequence[Config], mesh) -> dict[str, dict]:
   """The fixed examples of each split for each run (R, N, ...), on the devices."""
-  return {
-      split: partition.over_runs(mesh, jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs)))
-      for split in ("test", "train")
-  }
+  stacked = lambda split: jax.tree.map(lambda *x: np.stack(x), *(data.eval_examples(c, split) for c in configs))
+  return {split: partition.over_runs(mesh, stacked(split)) for split in ("test", "train")}
 
 
 def evaluate(program: Program, params, examples: dict[str, dict], decode: bool) -> dict[str, jax.Array]:
