@@ -76,7 +76,7 @@ def measure(resolved: config.Config, repeats: int) -> dict:
     pairs = [(seconds(lambda: match(params, chunks), 1)[0], seconds(lambda: forward(params, chunks), 1)[0]) for _ in range(3)]
   source = data.TrainSource(configs, partition.local_part(program.batch_sharding, (steps, 1, resolved.train.batch_size)))
   data_times = [_timed(source, i) / steps for i in range(20)]
-  step, tokens = min(step_times), resolved.train.batch_size * (resolved.task.prefix_length + resolved.task.target_length - 1)
+  step, tokens = min(step_times), resolved.train.batch_size * resolved.input_length
   flops = 6 * block_parameters(resolved) * tokens / step
   return {
       "device": f"{jax.devices()[0].platform}:{jax.devices()[0].device_kind} x {mesh.size}",

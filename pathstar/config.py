@@ -111,6 +111,11 @@ class Config:
     return "reversed" if name == "next_token" else f"{name}-reversed"
 
   @property
+  def input_length(self) -> int:
+    """Tokens of one example that the model reads: the last one of the target is only predicted."""
+    return self.task.prefix_length + self.task.target_length - 1
+
+  @property
   def steps_per_call(self) -> int:
     if self.train.steps_per_call is not None:
       return self.train.steps_per_call

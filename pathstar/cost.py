@@ -40,7 +40,7 @@ class Work:
   @property
   def tokens(self) -> int:
     """Tokens that the model reads in one step of one run."""
-    return self.config.train.batch_size * input_length(self.config)
+    return self.config.train.batch_size * self.config.input_length
 
   @property
   def total_flops(self) -> float:
@@ -50,11 +50,6 @@ class Work:
   def kind(self) -> tuple:
     """Packs of a kind have the same program but for sizes."""
     return self.config.fields["model.mixer"], self.config.fields["objective.name"], len(self.pack.runs)
-
-
-def input_length(resolved: config.Config) -> int:
-  """Tokens of one training example that the model reads."""
-  return resolved.task.prefix_length + resolved.task.target_length - 1
 
 
 def step_seconds(work: Work, shape: Mapping[str, int], chip: Chip, utilisation: float) -> float:

@@ -68,7 +68,7 @@ def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
   return dispatch, {
       "mixer": resolved.fields["model.mixer"],
       "inputs": str(resolved.task) if not isinstance(resolved.task, RandomTokens) else "random tokens",
-      "length": resolved.task.prefix_length + resolved.task.target_length - 1,
+      "length": resolved.input_length,
       "batch_size": resolved.train.batch_size,
       "peak_mib": peak / 2**20,
       "parameters": sum(x.size for x in jax.tree.leaves(program.abstract_state["params"])),

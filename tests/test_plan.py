@@ -49,7 +49,7 @@ def forward(mixer, time, last, mlp_ratio):
 def test_counted_matmuls_are_those_of_the_formula(tiny, mixer, more):
   c = tiny(more | MODELS[mixer])
   f, last, vocab = c.model.fields, c.task.target_length, c.task.vocab_size
-  time = cost.input_length(c)
+  time = c.input_length
   whole = f.num_layers * f.num_loops - 1  # the last block of the last loop is paid for at the target alone
   blocks = whole * forward(mixer, time, time, f.mlp_ratio) + forward(mixer, time, last, f.mlp_ratio)
   want = c.train.batch_size * (3 * blocks + 2 * 2 * time * vocab * WIDTH + 3 * 2 * last * vocab * WIDTH)
