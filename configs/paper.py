@@ -11,19 +11,14 @@ the arithmetic is bfloat16; on a CPU, where that is slow, add --config.model.dty
 Not run yet. By the plan, at 30% of four TPU v5e chips' peak, a run of G(2,5) with attention takes 8 minutes.
 """
 
-from pathstar.config import arguments, default
+from pathstar import scales
+from pathstar.config import arguments, override
 from pathstar.errors import choose
-from pathstar.models import PRESETS
 
 OBJECTIVES = {  # objective.name and objective.order
     "next_token": ("next_token", "forward"),
     "reversed": ("next_token", "reversed"),
     "teacherless": ("teacherless", "forward"),
-}
-MIXERS = {  # what `mini` is for each: a recurrence needs no positions, and Mamba twice the blocks in place of MLPs
-    "attention": {},
-    "s5_gated": {"positions": "none"},
-    "mamba": {"positions": "none", "norm": "rmsnorm", "mlp_ratio": 0, "num_layers": 24},
 }
 
 
@@ -31,14 +26,9 @@ def get_config(arg: str = ""):
   # num_nodes=0: as many as the graph has, but at least 50.
   args = arguments(arg, degree=2, length=5, mixer="attention", objective="next_token", num_nodes=0)
   choose("file argument objective", args.objective, OBJECTIVES)
-  choose("file argument mixer", args.mixer, MIXERS)
-  name, order = OBJECTIVES[args.objective]
-  config = default()
+  choose("file argument mixer", args.mixer, scales.ARCHITECTURES["paper"])
+  config = scales.base("paper")
   config.task.update(degree=args.degree, length=args.length, num_nodes=args.num_nodes or None)
-  config.data.update(num_train=200_000, num_test=20_000)
-  config.model.update(PRESETS["mini"] | MIXERS[args.mixer], mixer=args.mixer, dtype="bfloat16")
-  config.objective.update(name=name, order=order)
-  config.optimizer.update(learning_rate=5e-4, weight_decay=0.01, warmup_steps=100)
-  config.train.update(batch_size=256, num_steps=78_000, log_every=200, checkpoint_every=2000)
-  config.eval.update(every=1000, num_examples=2000)
-  return config
+  config.objective.name, config.objective.order = OBJECTIVES[args.objective]
+  [architecture] = scales.architectures("paper", args.mixer)
+  return override(config, architecture)

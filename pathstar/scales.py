@@ -1,4 +1,4 @@
-"""The two scales at which configs/claims/ shows the paper's claims.
+"""The two scales of experiments: what configs/claims/, and for the paper's own setting configs/paper.py and grid.py, start from.
 
 `cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's
 own setting, a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
@@ -26,8 +26,8 @@ _CPU_RECURRENCE = {
 }
 # Without a teacher the small model finds its lookups under Muon, and by luck under AdamW.
 _TEACHERLESS = {"cpu": {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3}, "paper": {}}
-# What an architecture takes beside its scale's base config. Mamba's blocks have no MLP, and at paper scale are twice as many.
-_ARCHITECTURES = {
+# What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP, and at paper scale are twice as many.
+ARCHITECTURES = {
     "cpu": {
         "attention": {},
         "s5_gated": _CPU_RECURRENCE | {"model.mlp_ratio": 4},
@@ -80,4 +80,4 @@ def teacherless(scale: str) -> dict:
 
 def architectures(scale: str, *mixers: str) -> list[dict]:
   """Cells of the given mixers, each with what it takes at this scale."""
-  return [{"model.mixer": mixer} | _ARCHITECTURES[scale][mixer] for mixer in mixers]
+  return [{"model.mixer": mixer} | ARCHITECTURES[scale][mixer] for mixer in mixers]
