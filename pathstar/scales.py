@@ -26,7 +26,8 @@ _CPU_RECURRENCE = {
 }
 # Without a teacher the small model finds its lookups under Muon, and by luck under AdamW.
 _TEACHERLESS = {"cpu": {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3}, "paper": {}}
-# What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP, and at paper scale are twice as many.
+# What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
+# and at paper scale are twice as many.
 ARCHITECTURES = {
     "cpu": {
         "attention": {},
