@@ -1,15 +1,14 @@
-"""The paper's result in a few minutes on a two-core CPU: G(2,4) with 10 nodes, three ways of training one small transformer.
+"""The paper's result in a few minutes on a two-core CPU: G(2,4) with 16 node ids, three ways of training one small transformer.
 
     pathstar sweep --config=configs/quickstart.py --workdir=runs/quickstart
 
-Ten seeds and, beside them, teacherless training of an ordinary stack of the same depth, in about 20 minutes:
+Ten seeds and, beside them, teacherless training of an ordinary stack of the same depth, in about half an hour:
 
     pathstar sweep --config=configs/quickstart.py:num_seeds=10,unshared=true --workdir=runs/quickstart_seeds
 
 Teacherless training is the hard one: weights shared over depth let the lookup that is learned for one hop serve for the next, and
-Muon finds it sooner than AdamW does. What each method does under the optimiser of the other:
-
-    pathstar sweep --config=configs/quickstart.py:num_seeds=10,swap_optimizers=true --workdir=runs/quickstart_swapped
+Muon finds it sooner than AdamW does. Node ids are more than the graph has nodes: in a path this short the middle node can be looked up
+from the goal as well as from the node before it, and with 10 to 14 ids some seeds of next-token training did, and so learned to plan.
 
 `--config.model.mixer=mamba` (or s5_gated, s5) swaps the architecture; fields that are attention's alone then do nothing. Settings tuned to
 each architecture are in architectures.py.
@@ -19,21 +18,19 @@ from pathstar.config import arguments, default
 from pathstar.models import PRESETS
 from pathstar.sweep import chain, product
 
-ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.0}
-MUON = {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3, "optimizer.weight_decay": 0.1}
 UNSHARED = {"model.num_layers": 4, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False}
 
 
 def _arguments(arg: str):
-  return arguments(arg, num_seeds=2, unshared=False, swap_optimizers=False)
+  return arguments(arg, num_seeds=2, unshared=False)
 
 
 def get_config(arg: str = ""):
   _arguments(arg)
   config = default()
-  config.task.update(degree=2, length=4, num_nodes=10)
+  config.task.update(degree=2, length=4, num_nodes=16)
   config.model.update(PRESETS["tiny"])
-  config.optimizer.update(beta2=0.99, schedule="linear", warmup_steps=100)
+  config.optimizer.update(name="muon", learning_rate=4e-3, weight_decay=0.1, beta2=0.99, schedule="linear", warmup_steps=100)
   config.train.update(batch_size=32, num_steps=3000)
   config.eval.update(every=100, num_examples=1000)
   return config
@@ -41,11 +38,10 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = _arguments(arg)
-  usual, teacherless = (MUON, ADAMW) if args.swap_optimizers else (ADAMW, MUON)
   methods = [
-      {"objective.name": "next_token", **usual},
-      {"objective.name": "next_token", "objective.order": "reversed", "train.num_steps": 1500, **usual},
-      {"objective.name": "teacherless", **teacherless},
+      {"objective.name": "next_token"},
+      {"objective.name": "next_token", "objective.order": "reversed", "train.num_steps": 1000},
+      {"objective.name": "teacherless"},
   ]
   if args.unshared:
     methods = chain(methods, [methods[-1] | UNSHARED])

@@ -1,26 +1,30 @@
 """Runs -> results: runs.csv and curves.csv, a table, figures and a README, from the run files alone.
 
-With `--out` alone the tables and figures are drawn again from the CSV files that lie there.
+With `--out` alone the tables and figures are drawn again from the CSV files that lie there; with `--scoreboard=results` the
+README of all claims is written from those of `results/*/`.
 """
 
 import argparse
-import csv
 import json
 import math
 import pathlib
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from pathstar import cli, config, figures, metrics, workdir
+from pathstar import claim_figures, claims, cli, config, figures, metrics, workdir
+from pathstar.curves import crossing, learning_order, timeline
 from pathstar.errors import UserError
+from pathstar.tables import SOLVED, groups, mean, read_csv, write_csv
 
-COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "architecture", "objective", "order", "seed",
-           "status", "steps", "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy",
-           "end_follows_arm", "end_copies_goal", "generated_exact_match", "chance", "train_seconds", "parameters")
+SCORES = ("branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "end_follows_arm", "end_copies_goal",
+          "generated_exact_match", "token_error", "snowball_prediction")
+COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "num_train", "architecture", "objective", "order", "seed",
+           "status", "steps", "exact_match_test", "exact_match_train", *SCORES, "chance", "train_seconds", "parameters",
+           "cheat_step", "branch_accuracy_best", "branch_step")  # and position_k_step_50, .._95, verifier/...
+# `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm.
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
-NUMBERS = COLUMNS[COLUMNS.index("exact_match_test"):]
-SOLVED = 0.95  # exact match from which a run counts as solved
+FIGURES = figures.ALL | claim_figures.ALL
 
 
 def collect(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
@@ -35,18 +39,34 @@ def collect(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
     result = json.loads(result_file.read_text())
     fields = json.loads((run_folder / workdir.CONFIG).read_text())
     runs.append(_run_row(run_folder.name, fields, result))
-    for row in metrics.read(run_folder):
-      position = 0
-      while f"eval/test/position_{position}/accuracy" in row:
-        tag = f"eval/test/position_{position}"
-        curves.append({"run_id": run_folder.name, "step": row["step"], "position": position,
-                       "accuracy": row[f"{tag}/accuracy"], "loss": row.get(f"{tag}/loss", math.nan)})
-        position += 1
+    rows = list(metrics.read(run_folder))
+    runs[-1] |= _when(rows)
+    curves += [{"run_id": run_folder.name} | point for row in rows for point in _points(row)]
   if not runs:
     raise UserError(f"workdir = {str(folder)!r}: holds no finished run (a folder with {workdir.RESULT})")
   by = ("task", "degree", "length", "problem", "architecture", "objective", "order", "seed")
   runs.sort(key=lambda r: [r[name] for name in by])
   return runs, curves
+
+
+def _when(rows: Sequence[dict]) -> dict:
+  """What a run learned at which step, from its metrics.jsonl."""
+  found = timeline(rows)
+  return {
+      "cheat_step": found["cheat_step"], "branch_accuracy_best": found["branch_accuracy_best"],
+      "branch_step": crossing(rows, "eval/test/branch_accuracy", SOLVED),
+      **{f"position_{p['position']}_{name}": p[name] for p in learning_order(rows) for name in ("step_50", "step_95")},
+  }
+
+
+def _points(row: dict) -> list[dict]:
+  """A line of metrics.jsonl as rows of curves.csv."""
+  found, at = [], lambda position: {"step": row["step"], "position": position}
+  while (tag := f"eval/test/position_{len(found)}") + "/accuracy" in row:
+    found.append(at(len(found)) | {"accuracy": row[f"{tag}/accuracy"], "loss": row.get(f"{tag}/loss", math.nan)})
+  if "eval/test/cheat_accuracy" in row:
+    found.append(at("cheat") | {"accuracy": row["eval/test/cheat_accuracy"]})
+  return found
 
 
 def _run_row(run_id: str, fields: dict, result: dict) -> dict:
@@ -56,66 +76,31 @@ def _run_row(run_id: str, fields: dict, result: dict) -> dict:
   return {
       "run_id": run_id, "task": fields["task.name"], "problem": str(task),
       **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
+      "num_train": fields["data.num_train"],
       "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
       "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),
-      **{name: score(name) for name in NUMBERS if name in (
-          "branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "end_follows_arm", "end_copies_goal",
-          "generated_exact_match")},
+      **{name: score(name) for name in SCORES},
       "chance": task.chance, "train_seconds": result["train_seconds"], "parameters": result["parameters"],
+      **{name.removeprefix("eval/test/"): value for name, value in result.items() if name.startswith("eval/test/verifier/")},
   }
-
-
-def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
-  with open(path, "w", newline="") as file:
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-
-
-def read_csv(path: pathlib.Path) -> list[dict]:
-  """Rows of a CSV file, numbers as numbers."""
-  with open(path, newline="") as file:
-    return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
-
-
-def _number(text: str):
-  for kind in (int, float):
-    try:
-      return kind(text)
-    except ValueError:
-      continue
-  return text
-
-
-def groups(runs: Sequence[dict]) -> dict[tuple, list[dict]]:
-  """(problem, architecture, method, parameters) -> its runs, one a seed."""
-  found: dict[tuple, list[dict]] = {}
-  for row in runs:
-    found.setdefault((row["problem"], row["architecture"], figures.method(row), row["parameters"]), []).append(row)
-  return found
 
 
 def table(runs: Sequence[dict]) -> str:
   """Markdown: one line a group; mean over seeds, every seed's exact match, and how many seeds solve it."""
   head = ("task", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch", "legal mass",
-          "cheat", "1/degree", "steps", "s a run", "parameters")
+          "cheat", "chance", "examples", "steps", "s a run", "parameters")
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-  for (problem, architecture, method, parameters), rows in groups(runs).items():
-    mean = lambda name: _mean(row[name] for row in rows)
-    show = lambda value: "" if math.isnan(value) else f"{value:.3f}"
+  for (problem, architecture, method, parameters, num_train), rows in groups(runs).items():
+    show = lambda name: "" if math.isnan(value := mean(rows, name)) else f"{value:.3f}"
     seeds = " ".join(row["status"] if row["status"] != "done" else f"{row['exact_match_test']:.3f}" for row in rows)
     solved = sum(row["exact_match_test"] >= SOLVED for row in rows)
-    cells = (problem, architecture, method, show(mean("exact_match_test")), seeds, f"{solved} of {len(rows)}",
-             *(show(mean(name)) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
-             str(rows[0]["steps"]), f"{mean('train_seconds'):.0f}", f"{parameters:,}")
+    cells = (problem, architecture, method, show("exact_match_test"), seeds, f"{solved} of {len(rows)}",
+             *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
+             "endless" if num_train in ("nan", "None") else num_train, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}",
+             f"{parameters:,}")
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines) + "\n"
-
-
-def _mean(values: Iterable[float]) -> float:
-  values = [v for v in values if not math.isnan(v)]
-  return sum(values) / len(values) if values else math.nan
 
 
 def provenance(folder: pathlib.Path) -> dict:
@@ -126,10 +111,11 @@ def provenance(folder: pathlib.Path) -> dict:
   return {}
 
 
-def readme(name: str, runs: Sequence[dict], source: dict) -> str:
-  """The report's README: how it was made, the table and the figures."""
+def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict]) -> str:
+  """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
   seconds = sum(row["train_seconds"] for row in runs)
   versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
+  said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.verdict}**: {v.found}\n" for v in verdicts]
   return "\n".join([
       f"# {name}", "",
       f"- command: `{source.get('command', 'unknown')}`",
@@ -137,11 +123,12 @@ def readme(name: str, runs: Sequence[dict], source: dict) -> str:
       f"- hardware: {', '.join(source.get('devices', ['unknown']))}; {source.get('cpu', 'unknown CPU')}",
       f"- versions: {versions}",
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes", "",
+      *said,
       table(runs),
       "Exact match is greedy, of the whole path, on held-out problems (`train`: on training examples). `branch`: accuracy of the",
       "branch token, the first move; `legal mass`: probability on legal first moves; `cheat`: how often the model follows a wrong arm",
-      "that it is forced onto. Empty: not defined for this way of training.", "",
-      "![exact match](exact_match.png)", "", "![accuracy of each position during training](positions.png)", "",
+      "that it is forced onto; `chance`: 1/degree. Empty: not defined for this way of training.", "",
+      *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
       f"Tables and figures are drawn again from runs.csv and curves.csv by `pathstar report --out={shlex.quote(name)}`.", "",
   ])
 
@@ -149,7 +136,7 @@ def readme(name: str, runs: Sequence[dict], source: dict) -> str:
 def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict) -> None:
   """Writes the report's files into `out`."""
   out.mkdir(parents=True, exist_ok=True)
-  write_csv(out / "runs.csv", COLUMNS, runs)
+  write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves)
   workdir.write_json(out / "provenance.json", source)
   draw(out, name)
@@ -160,9 +147,13 @@ def draw(out: pathlib.Path, name: str) -> None:
   runs, curves = read_csv(out / "runs.csv"), read_csv(out / "curves.csv")
   source = json.loads((out / "provenance.json").read_text())
   (out / "table.md").write_text(table(runs))
-  figures.exact_match(runs).savefig(out / "exact_match.png", dpi=150)
-  figures.positions(runs, curves).savefig(out / "positions.png", dpi=150)
-  (out / "README.md").write_text(readme(name, runs, source))
+  drawn = []
+  for figure_name, make in FIGURES.items():
+    (out / f"{figure_name}.png").unlink(missing_ok=True)
+    if figure := make(runs, curves):
+      figure.savefig(out / f"{figure_name}.png", dpi=150)
+      drawn.append(figure_name)
+  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, curves, source)))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -170,9 +161,12 @@ def main(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser("pathstar report", description="Tables and figures of finished runs.")
   parser.add_argument("--workdir", help="folder of a sweep or of a run; without it, redraw --out from its CSV files")
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report)")
+  parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
+  if args.scoreboard:
+    return claims.write_scoreboard(pathlib.Path(args.scoreboard))
   if not (args.workdir or args.out):
-    raise UserError("report: give --workdir, --out, or both")
+    raise UserError("report: give --workdir, --out, both, or --scoreboard")
   out = pathlib.Path(args.out or pathlib.Path(args.workdir) / "report")
   name = out.as_posix() if args.out else pathlib.Path(args.workdir).name
   if args.workdir:

@@ -18,21 +18,21 @@ SCALES = ("cpu", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
 
-# On CPU a recurrence is a plain stack of two blocks, trained by AdamW.
-_CPU_RECURRENCE = {
-    "model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
-    "model.loop_embedding": False, "model.init": "fan_in", "optimizer.learning_rate": 2e-3, "optimizer.beta2": 0.999,
-    "optimizer.weight_decay": 0.0, "optimizer.schedule": "constant", "train.batch_size": 64,
-}
-# Without a teacher the small model finds its lookups under Muon, and by luck under AdamW.
-_TEACHERLESS = {"cpu": {"optimizer.name": "muon", "optimizer.learning_rate": 4e-3}, "paper": {}}
+# On CPU a recurrence is a plain stack of two blocks. Mamba's lookups form soon under AdamW; S5's, if its state is large enough to
+# hold the edges, under Muon.
+_RECURRENCE = {"model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
+               "model.loop_embedding": False, "model.init": "fan_in", "train.batch_size": 64}
+_S5 = _RECURRENCE | {"model.mlp_ratio": 2, "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
+                     "train.num_steps": 4000}
 # What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
 # and at paper scale are twice as many.
 ARCHITECTURES = {
     "cpu": {
-        "attention": {},
-        "s5_gated": _CPU_RECURRENCE | {"model.mlp_ratio": 4},
-        "mamba": _CPU_RECURRENCE | {"model.mlp_ratio": 0},
+        "attention": {"train.num_steps": 2000},
+        "mamba": _RECURRENCE | {"model.mlp_ratio": 0, "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3,
+                                "optimizer.weight_decay": 0.0, "train.num_steps": 1500},
+        "s5_gated": _S5,
+        "s5": _S5,
     },
     "paper": {
         "attention": {},
@@ -42,9 +42,9 @@ ARCHITECTURES = {
 }
 
 
-def arguments(arg: str) -> types.SimpleNamespace:
-  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`. Raises UserError."""
-  args = config.arguments(arg, scale="cpu", num_seeds=3)
+def arguments(arg: str, num_seeds: int = 4, **others) -> types.SimpleNamespace:
+  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`, and others with their defaults. Raises UserError."""
+  args = config.arguments(arg, scale="cpu", num_seeds=num_seeds, **others)
   choose("file argument scale", args.scale, SCALES)
   require(args.num_seeds >= 1, "file argument num_seeds", args.num_seeds, "an integer >= 1")
   return args
@@ -56,7 +56,7 @@ def base(scale: str) -> ConfigDict:
   if scale == "cpu":
     fields.data.update(num_train=50_000, num_test=1000)
     fields.model.update(PRESETS["tiny"])
-    fields.optimizer.update(learning_rate=3e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=100)
+    fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=100)
     fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
     fields.eval.update(every=50, num_examples=500)
   else:
@@ -72,11 +72,6 @@ def topologies(pairs: Iterable[tuple[int, int]], nodes: Iterable[int]) -> list[d
   """Cells of every (degree, length) with every number of node ids that is enough for it."""
   return [{"task.degree": degree, "task.length": length, "task.num_nodes": number}
           for (degree, length), number in itertools.product(pairs, nodes) if degree * (length - 1) + 1 <= number]
-
-
-def teacherless(scale: str) -> dict:
-  """What teacherless training takes at this scale."""
-  return {"objective.name": "teacherless"} | _TEACHERLESS[scale]
 
 
 def architectures(scale: str, *mixers: str) -> list[dict]:

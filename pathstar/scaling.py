@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathstar import config, figures, partition, report, train, workdir
+from pathstar import config, figures, partition, tables, train, workdir
 from pathstar.objectives.next_token import NextToken
 
 COLUMNS = ("mixer", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "peak_mib", "parameters")
@@ -124,7 +124,7 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
   """runs.csv, table.md, a figure if there are several lengths, and a README that says where they come from."""
   source = workdir.environment()
   out.mkdir(parents=True, exist_ok=True)
-  report.write_csv(out / "runs.csv", COLUMNS, rows)
+  tables.write_csv(out / "runs.csv", COLUMNS, rows)
   lines = "\n".join(table(rows)) + "\n"
   (out / "table.md").write_text(lines)
   picture = []

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import bench, cli, config, report, scaling
+from pathstar import bench, cli, config, scaling, tables
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path,
   assert all(row["step_ms"] > 0 and row["parameters"] > 0 for row in rows)
   assert rows[2]["peak_mib"] > rows[0]["peak_mib"]
   scaling.write(tmp_path / "scaling", rows)
-  assert report.read_csv(tmp_path / "scaling" / "runs.csv")[3]["mixer"] == "s5"
+  assert tables.read_csv(tmp_path / "scaling" / "runs.csv")[3]["mixer"] == "s5"
   assert (tmp_path / "scaling" / "table.md").read_text().count("random tokens") == 4
   readme = (tmp_path / "scaling" / "README.md").read_text()
   assert "command: `pathstar bench --mixers=...`" in readme and (tmp_path / "scaling" / "scaling.png").stat().st_size > 0

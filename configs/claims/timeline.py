@@ -4,7 +4,7 @@
     pathstar sweep --config=configs/claims/timeline.py:scale=paper --workdir=runs/timeline_paper
 
 Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together within a few hundred steps;
-`branch_accuracy` reaches 1/degree as they do and stays there. cpu: 6 runs, about 10 minutes on two cores. paper: one
+`branch_accuracy` reaches 1/degree as they do and stays there. cpu: 8 runs, about 5 minutes on two cores. paper: one
 GPU.
 """
 
@@ -24,5 +24,5 @@ def sweep(arg: str = ""):
   if args.scale == "paper":
     graphs, steps = scales.topologies([(2, 5), (5, 5)], [50]), 20_000
   else:
-    graphs, steps = scales.topologies([(2, 5), (3, 4)], [10]), 1500
+    graphs, steps = scales.topologies([(2, 5), (3, 4)], [12]), 1000
   return product(graphs, {"train.num_steps": [steps]}, {"seed": range(args.num_seeds)})

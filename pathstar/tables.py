@@ -1,0 +1,87 @@
+"""Rows of runs.csv and curves.csv: read, written, grouped. One row a run, or a run's position at a step."""
+
+import csv
+import math
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+SOLVED = 0.95  # exact match from which a run counts as solved
+_METHODS = ("next_token", "reversed", "teacherless")
+
+
+def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
+  """Floats with six digits; None and what a row lacks are empty."""
+  with open(path, "w", newline="") as file:
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+def read_csv(path: pathlib.Path) -> list[dict]:
+  """Rows of a CSV file, numbers as numbers, empty cells as NaN."""
+  with open(path, newline="") as file:
+    return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str):
+  for kind in (int, float):
+    try:
+      return kind(text or "nan")
+    except ValueError:
+      continue
+  return text
+
+
+def method(row: dict) -> str:
+  """Objective and order of a run in a word."""
+  if row["order"] == "forward":
+    return row["objective"]
+  return "reversed" if row["objective"] == "next_token" else f"{row['objective']}-reversed"
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+  """Each method once, the three of the paper first."""
+  names = dict.fromkeys(methods)
+  return [m for m in _METHODS if m in names] + [m for m in names if m not in _METHODS]
+
+
+def groups(runs: Sequence[dict]) -> dict[tuple, list[dict]]:
+  """(problem, architecture, method, parameters, training examples) -> its runs, one a seed."""
+  found: dict[tuple, list[dict]] = {}
+  for row in runs:
+    key = (row["problem"], row["architecture"], method(row), row["parameters"], str(row["num_train"]))
+    found.setdefault(key, []).append(row)
+  return found
+
+
+def values(rows: Iterable[dict], name: str) -> list[float]:
+  """The defined values of a column."""
+  found = (row.get(name, math.nan) for row in rows)
+  return [value for value in found if isinstance(value, (int, float)) and not math.isnan(value)]
+
+
+def mean(rows: Iterable[dict], name: str) -> float:
+  """Mean of the defined values of a column; NaN if there is none."""
+  found = values(rows, name)
+  return sum(found) / len(found) if found else math.nan
+
+
+def by(runs: Iterable[dict], key: Callable) -> dict:
+  """key(row) -> rows."""
+  found: dict = {}
+  for row in runs:
+    found.setdefault(key(row), []).append(row)
+  return found
+
+
+def paths(runs: Iterable[dict]) -> list[dict]:
+  """Runs on a path-star graph whose target is the path itself."""
+  return [row for row in runs if row["task"] == "path_star" and row["problem"].endswith(")")]
+
+
+def series(curves: Iterable[dict]) -> dict[tuple, list[tuple[int, float]]]:
+  """(run_id, position or "cheat") -> (step, accuracy)."""
+  found: dict[tuple, list[tuple[int, float]]] = {}
+  for row in curves:
+    found.setdefault((row["run_id"], row["position"]), []).append((row["step"], row["accuracy"]))
+  return found

@@ -1,0 +1,107 @@
+"""Reports and the scoreboard: from rows made up for the purpose, and from what is committed under results/."""
+
+import math
+import pathlib
+import re
+import shutil
+
+import pytest
+
+from pathstar import claims, report
+from pathstar.errors import UserError
+from pathstar.tables import read_csv, write_csv
+
+ROOT = pathlib.Path(__file__).parent.parent
+REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/curves.csv"))
+
+
+def run(**values):
+  """A row of runs.csv: next-token prediction on G(2,5) that fails as the paper says, unless told otherwise."""
+  row = dict.fromkeys(report.COLUMNS, math.nan) | {
+      "run_id": "run", "task": "path_star", "problem": "G(2,5)", "degree": 2, "length": 5, "num_nodes": 10, "architecture": "transformer",
+      "objective": "next_token", "order": "forward", "seed": 0, "status": "done", "steps": 100, "exact_match_test": 0.5,
+      "exact_match_train": 0.5, "branch_accuracy": 0.5, "legal_mass": 1.0, "branch_entropy": math.log(2), "cheat_accuracy": 1.0,
+      "snowball_prediction": 0.6, "token_error": 0.1, "chance": 0.5, "train_seconds": 1.0, "parameters": 10, "cheat_step": 20,
+      "branch_accuracy_best": 0.52}
+  return row | values
+
+
+def verdict(number, runs):
+  claim = next(claim for claim in claims.CLAIMS if claim.number == number)
+  return claims._verdict(claim, runs, []).verdict
+
+
+@pytest.mark.parametrize("number, good, bad", [
+    ("1", {}, {"exact_match_train": 0.6}),
+    ("2", {}, {"cheat_accuracy": 0.9}),
+    ("3", {}, {"branch_entropy": 0.95 * math.log(2)}),
+    ("4", {}, {"branch_accuracy_best": 0.7}),
+    ("5", {"objective": "teacherless", "exact_match_test": 1.0, "exact_match_train": 1.0},
+     {"objective": "teacherless", "exact_match_test": 0.5, "exact_match_train": 1.0}),
+    ("6", {"order": "reversed", "exact_match_test": 1.0}, {"order": "reversed", "exact_match_test": 0.9}),
+    ("7", {"order": "reversed", **{f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}},
+     {"order": "reversed", **{f"position_{k}_step_95": 10 * k for k in range(1, 5)}}),
+    ("8", {"architecture": "mamba"}, {"architecture": "mamba", "exact_match_test": 0.9}),
+    ("9a", {}, {"snowball_prediction": 0.49}),
+    ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5}, {"verifier/best_of_1": 0.7, "verifier/best_of_1_blind": 0.5}),
+    ("10", {"problem": "G(2,5) search", "exact_match_test": 0.97}, {"problem": "G(2,5) search", "exact_match_test": 0.5}),
+])
+def test_a_verdict_counts_the_runs_that_agree(number, good, bad):
+  assert verdict(number, [run(**good)]) == "held"
+  assert verdict(number, [run(**bad)]) == "not held"
+  assert verdict(number, [run(**good), run(**bad, seed=1), run(**good, seed=2)]) == "held in 2 of 3"
+  assert verdict(number, []) == "no run"
+
+
+def test_steps_to_solve_must_grow_with_the_length_and_may_end_unsolved():
+  rows = lambda *steps: [run(objective="branch_only", length=3 + i, branch_step=step) for i, step in enumerate(steps)]
+  assert verdict("11", rows(10, 100, math.nan)) == "held"
+  assert verdict("11", rows(10, 5, math.nan)) == "held in 1 of 2"
+
+
+def test_teacherless_must_be_above_wherever_the_two_differ():
+  rows = lambda number, taught, free: [
+      run(task="addition", problem="3-digit addition", degree="", num_train=number, objective=name, exact_match_test=value)
+      for name, value in (("next_token", taught), ("teacherless", free))]
+  assert verdict("12", rows(10, 0.2, 0.9) + rows(100, 1.0, 1.0)) == "held"
+  assert verdict("12", rows(10, 0.9, 0.2) + rows(100, 0.5, 0.9)) == "held in 1 of 2"
+
+
+def test_a_table_survives_its_csv_file(tmp_path):
+  rows = [run(), run(seed=1, branch_step=None, exact_match_test=1 / 3)]
+  write_csv(tmp_path / "runs.csv", report.COLUMNS, rows)
+  again = read_csv(tmp_path / "runs.csv")
+  assert again[0]["problem"] == "G(2,5)" and again[0]["steps"] == 100 and math.isnan(again[1]["branch_step"])
+  assert again[1]["exact_match_test"] == pytest.approx(1 / 3, rel=1e-5)
+  assert report.table(again) == report.table(rows)
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
+def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkeypatch):
+  """The command that every README names draws the same table, README and figures again, from the CSV files alone."""
+  (tmp_path / "results").mkdir()
+  monkeypatch.chdir(tmp_path)
+  out = pathlib.Path("results") / folder.name
+  out.mkdir()
+  for name in ("runs.csv", "curves.csv", "provenance.json"):
+    shutil.copy(folder / name, out)
+  assert report.main([f"--out={out}"]) == 0
+  assert {file.name for file in out.iterdir()} == {file.name for file in folder.iterdir()}
+  for name in ("README.md", "table.md"):
+    assert (out / name).read_text() == (folder / name).read_text()
+  assert f"pathstar report --out={out.as_posix()}`" in (out / "README.md").read_text()
+  assert all(file.read_bytes().startswith(b"\x89PNG") for file in out.glob("*.png"))
+
+
+def test_the_scoreboard_is_what_the_csv_files_say(tmp_path):
+  results = ROOT / "results"
+  board = claims.scoreboard(results)
+  assert board in (results / "README.md").read_text()
+  assert claims.summary(results) in (ROOT / "README.md").read_text()
+  linked = re.findall(r"\]\(([^)]+)\)", board)
+  assert linked and all((results / link).exists() for link in linked)
+
+
+def test_a_scoreboard_of_nothing_is_refused(tmp_path):
+  with pytest.raises(UserError, match="holds no report"):
+    report.main([f"--scoreboard={tmp_path}"])
