@@ -103,13 +103,19 @@ def _timed(source: data.TrainSource, record: int) -> float:
   return time.perf_counter() - begin
 
 
+def _numbers(name: str, text: str) -> list[int]:
+  words = [n for n in text.split(",") if n]
+  for n in words:
+    require(n.isdigit() and int(n) >= 1, name, text, "integers >= 1 with commas between")
+  return [*map(int, words)]
+
+
 def _compare(fields, args) -> int:
-  """`--mixers`: see scaling.py."""
-  lengths = [n for n in (args.lengths or "").split(",") if n]
-  for n in lengths:
-    require(n.isdigit() and int(n) >= 1, "--lengths", args.lengths, "integers >= 1 with commas between")
+  """`--mixers` and `--packs`: see scaling.py."""
+  mixers = args.mixers.split(",") if args.mixers else [fields.model.mixer]
+  lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
   rows = []
-  measured = (rows.append(row) or row for row in scaling.compare(fields, args.mixers.split(","), [*map(int, lengths)], args.repeats))
+  measured = (rows.append(row) or row for row in scaling.compare(fields, mixers, lengths, args.repeats, packs))
   for line in scaling.table(measured):
     print(line, flush=True)
   if args.out:
@@ -123,10 +129,13 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--repeats", type=int, default=8, help="timed dispatches")
   parser.add_argument("--json", help="file to write the figures to as well")
   parser.add_argument("--mixers", help="compare the training step of these instead, in turn: attention,s5_gated,mamba")
+  parser.add_argument("--packs", help="compare the training step of packs of so many runs instead, in turn: 1,8,32")
   parser.add_argument("--lengths", help="with --mixers: on random tokens of these lengths: 32,128,512,2048")
-  parser.add_argument("--out", help="with --mixers: folder to write tables and a figure to as well")
+  parser.add_argument("--out", help="with --mixers or --packs: folder to write tables and a figure to as well")
+  if any(word.startswith("--packs") for word in argv):
+    partition.cores_as_devices()
   args, fields, *_ = cli.parse(parser, argv)
-  if args.mixers:
+  if args.mixers or args.packs:
     return _compare(fields, args)
   if args.lengths or args.out:
     raise UserError("--lengths and --out: must come with --mixers")

@@ -1,7 +1,8 @@
-"""What a training step costs by mixer and by sequence length: settings timed in turn in one process, so that all see the same machine.
+"""What a training step costs by mixer, runs in a pack and sequence length: settings timed in turn in one process, so that all see the same machine.
 
 On the config's own task, or (`lengths`) on random tokens of that many positions, every one of which is predicted: graphs of a path-star
-task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=...` prints and draws it.
+task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=... --packs=...` prints and
+draws it.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from pathstar import config, figures, partition, tables, train, workdir
 from pathstar.objectives.next_token import NextToken
 
-COLUMNS = ("mixer", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "peak_mib", "parameters")
+COLUMNS = ("mixer", "runs", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "examples_per_second", "peak_mib", "parameters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,10 @@ def on_random_tokens(resolved: config.Config, length: int) -> config.Config:
   return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), train=one_step)
 
 
-def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
-  """(a function that runs one dispatch and returns its milliseconds a step, what is known without running)."""
-  configs = (resolved,)
-  mesh = partition.make_mesh(resolved.mesh, 1, resolved.train.batch_size)
+def prepare(configs: Sequence[config.Config]) -> tuple[Callable[[], float], dict]:
+  """(a function that runs one dispatch of a pack and returns its milliseconds a step, what is known without running)."""
+  configs, resolved = tuple(configs), configs[0]
+  mesh = partition.make_mesh(resolved.mesh, len(configs), resolved.train.batch_size)
   with jax.set_mesh(mesh):
     program = train.compile_program(configs, mesh)
     block = program.block.lower(*train.abstract_inputs(configs, program)).compile()
@@ -67,35 +68,42 @@ def prepare(resolved: config.Config) -> tuple[Callable[[], float], dict]:
   peak = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes)
   return dispatch, {
       "mixer": resolved.fields["model.mixer"],
+      "runs": len(configs),
       "inputs": str(resolved.task) if not isinstance(resolved.task, RandomTokens) else "random tokens",
       "length": resolved.input_length,
       "batch_size": resolved.train.batch_size,
       "peak_mib": peak / 2**20,
-      "parameters": sum(x.size for x in jax.tree.leaves(program.abstract_state["params"])),
+      "parameters": sum(x.size for x in jax.tree.leaves(program.abstract_state["params"])) // len(configs),
   }
 
 
-def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int) -> Iterator[dict]:
-  """One row (see COLUMNS) per length and mixer. `ratio`: a step's time over the first mixer's, median over rounds of taking turns."""
-  resolved = [config.resolve(config.override(fields, {"model.mixer": mixer})) for mixer in mixers]
+def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int, packs: Sequence[int] = (1,)) -> Iterator[dict]:
+  """One row (see COLUMNS) per length, mixer and number of runs in a pack.
+
+  `ratio`: a step's time over that of the first mixer and pack, median over rounds of taking turns. `examples_per_second`: of all runs of a
+  pack together, at its median; two packs of one run each, one after the other, have that of one run.
+  """
+  pack = lambda mixer, runs: [config.resolve(config.override(fields, {"model.mixer": mixer, "seed": seed})) for seed in range(runs)]
+  resolved = [pack(mixer, runs) for mixer in mixers for runs in packs]
   for length in lengths or (None,):
-    settings = [prepare(one if length is None else on_random_tokens(one, length)) for one in resolved]
+    settings = [prepare(runs if length is None else [on_random_tokens(one, length) for one in runs]) for runs in resolved]
     for dispatch, _ in settings:  # the first is not counted
       dispatch()
     ms_KxM = np.array([[dispatch() for dispatch, _ in settings] for _ in range(repeats)])
     for m, (_, known) in enumerate(settings):
-      yield known | {"step_ms": ms_KxM[:, m].min(), "step_ms_median": np.median(ms_KxM[:, m]),
-                     "ratio": np.median(ms_KxM[:, m] / ms_KxM[:, 0])}
+      median = np.median(ms_KxM[:, m])
+      yield known | {"step_ms": ms_KxM[:, m].min(), "step_ms_median": median, "ratio": np.median(ms_KxM[:, m] / ms_KxM[:, 0]),
+                     "examples_per_second": 1e3 * known["runs"] * known["batch_size"] / median}
 
 
 def table(rows: Iterable[dict]) -> Iterator[str]:
   """Markdown, line by line as rows come."""
   for number, row in enumerate(rows):
     if number == 0:
-      head = ("inputs", "length", "batch", "mixer", "ms a step", "median", f"over {row['mixer']}", "peak MiB", "parameters")
+      head = ("inputs", "length", "batch", "mixer", "runs", "ms a step", "median", "over the first", "examples/s", "peak MiB", "parameters")
       yield "| " + " | ".join(head) + " |\n|" + "---|" * len(head)
-    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], f"{row['step_ms']:,.1f}",
-             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
+    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], str(row["runs"]), f"{row['step_ms']:,.1f}",
+             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['examples_per_second']:,.0f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
     yield "| " + " | ".join(cells) + " |"
 
 
@@ -138,5 +146,6 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
       f"- hardware: {', '.join(source['devices'])}; {source['cpu']}",
       f"- versions: {', '.join(f'{k} {source[k]}' for k in ('python', 'jax', 'flax', 'optax'))}", "",
       lines,
-      f"`ms a step` is the fastest dispatch; `over {rows[0]['mixer']}` the median of ratios between dispatches that took turns; peak MiB",
-      "is what the compiler reserves for a step: arguments, results and temporaries.", "", *picture]))
+      "`ms a step`, of all runs of a pack together, is the fastest dispatch; `over the first` the median of ratios between dispatches that took",
+      "turns; `examples/s` of all runs together; peak MiB is what the compiler reserves for a step: arguments, results and temporaries.", "",
+      *picture]))

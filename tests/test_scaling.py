@@ -37,9 +37,17 @@ def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path,
   assert "command: `pathstar bench --mixers=...`" in readme and (tmp_path / "scaling" / "scaling.png").stat().st_size > 0
 
 
+def test_a_pack_is_compared_with_a_run_alone(fields):
+  one, four = scaling.compare(fields, ["attention"], [], 2, packs=[1, 4])
+  assert (one["runs"], four["runs"]) == (1, 4) and one["parameters"] == four["parameters"]
+  for row in (one, four):
+    assert row["examples_per_second"] == pytest.approx(1e3 * row["runs"] * row["batch_size"] / row["step_ms_median"])
+
+
 @pytest.mark.parametrize("flags, named", [
     (["--mixers=attention,manba"], "did you mean 'mamba'"),
     (["--mixers=mamba", "--lengths=32,x"], "--lengths = '32,x': must be integers >= 1 with commas between"),
+    (["--packs=8,0"], "--packs = '8,0': must be integers >= 1 with commas between"),
     (["--lengths=32"], "must come with --mixers"),
 ])
 def test_what_can_not_be_compared_is_said_in_one_line(tiny_file, capsys, flags, named):
