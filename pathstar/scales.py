@@ -23,14 +23,14 @@ PAPER_NODES = (50, 100)
 _RECURRENCE = {"model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
                "model.loop_embedding": False, "model.init": "fan_in", "train.batch_size": 64}
 _S5 = _RECURRENCE | {"model.mlp_ratio": 2, "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
-                     "train.num_steps": 4000}
+                     "optimizer.warmup_steps": 100, "train.num_steps": 4000}
 # What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
 # and at paper scale are twice as many.
 ARCHITECTURES = {
     "cpu": {
         "attention": {"train.num_steps": 2000},
         "mamba": _RECURRENCE | {"model.mlp_ratio": 0, "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3,
-                                "optimizer.weight_decay": 0.0, "train.num_steps": 1500},
+                                "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100, "train.num_steps": 1500},
         "s5_gated": _S5,
         "s5": _S5,
     },
@@ -56,9 +56,9 @@ def base(scale: str) -> ConfigDict:
   if scale == "cpu":
     fields.data.update(num_train=50_000, num_test=1000)
     fields.model.update(PRESETS["tiny"])
-    fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=100)
+    fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=500)
     fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
-    fields.eval.update(every=50, num_examples=500)
+    fields.eval.update(every=100, num_examples=500)
   else:
     fields.data.update(num_train=200_000, num_test=20_000)
     fields.model.update(PRESETS["mini"], dtype="bfloat16")

@@ -18,6 +18,7 @@ def get_config(arg: str = ""):
   config.eval.update(num_samples=8)
   if scale == "cpu":
     config.train.update(num_steps=1500)
+    config.eval.update(every=500)
   return config
 
 
