@@ -23,7 +23,7 @@ PAPER_NODES = (50, 100)
 _RECURRENCE = {"model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
                "model.loop_embedding": False, "model.init": "fan_in", "train.batch_size": 64}
 _S5 = _RECURRENCE | {"model.mlp_ratio": 2, "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
-                     "optimizer.warmup_steps": 100, "train.num_steps": 4000}
+                     "optimizer.warmup_steps": 100, "train.num_steps": 6500}
 # What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
 # and at paper scale are twice as many.
 ARCHITECTURES = {
@@ -32,7 +32,7 @@ ARCHITECTURES = {
         "mamba": _RECURRENCE | {"model.mlp_ratio": 0, "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3,
                                 "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100, "train.num_steps": 1500},
         "s5_gated": _S5,
-        "s5": _S5,
+        "s5": _S5 | {"train.num_steps": 3000},
     },
     "paper": {
         "attention": {},
