@@ -21,7 +21,7 @@ def grid_of(panels: int, width: float = 3.3, height: float = 2.6, columns: int =
   """A figure of so many axes, the superfluous ones hidden."""
   columns = min(columns, panels)
   lines = math.ceil(panels / columns)
-  figure = Figure(figsize=(width * columns + 0.6, height * lines + 0.5), layout="constrained")
+  figure = Figure(figsize=(max(4.9, width * columns + 0.6), height * lines + 0.5), layout="constrained")
   grid = figure.subplots(lines, columns, squeeze=False, **kwargs).ravel()
   for axes in grid[panels:]:
     axes.set_visible(False)
