@@ -42,7 +42,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
     end = max(row["steps"] for row in rows)
     for number, row in enumerate(rows):
       steps = [row[f"position_{position}_step_95"] for position in range(1, row["length"])]
-      at = np.arange(1, row["length"]) + 0.06 * (number - (len(rows) - 1) / 2)
+      at = np.arange(1, row["length"]) + 0.3 / len(rows) * (number - (len(rows) - 1) / 2)
       known = [not math.isnan(step) for step in steps]
       shade = str(0.6 * number / max(1, len(rows) - 1))
       axes.plot(at[known], np.array(steps)[known], color=shade, ls=LINES[number % 4], marker=MARKERS[number % len(MARKERS)], ms=5, lw=1)
