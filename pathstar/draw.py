@@ -35,7 +35,7 @@ def figure(task, example: dict, answer=None):
   arms, target = example["arms"], example["target"][example["answer"]]
   place = {int(arms[0, 0]): (0.0, 0.0)}
   for a, arm in enumerate(arms):
-    angle = np.pi / 2 + 2 * np.pi * a / len(arms)
+    angle = 2 * np.pi * a / len(arms)
     place |= {int(node): (k * np.cos(angle), k * np.sin(angle)) for k, node in enumerate(arm) if k}
   edges = {(int(u), int(v)) for arm in arms for u, v in zip(arm, arm[1:])}
   figure = Figure(figsize=(5, 5), layout="constrained")
@@ -58,7 +58,7 @@ def figure(task, example: dict, answer=None):
             arrowstyle="-|>", color="C0" if legal else "C3", ls="-" if legal else "--", lw=2.5, shrinkA=11, shrinkB=11))
     title += f"\nmodel: {' '.join(map(str, nodes))} ({'right' if nodes == [int(t) for t in target] else 'wrong'})"
   axes.set_title(title)
-  axes.set_aspect("equal")
-  axes.margins(0.15)
+  reach = arms.shape[1] - 0.4  # said, not left to the data: two arms are a line, which has no height
+  axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
   axes.axis("off")
   return figure
