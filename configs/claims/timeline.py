@@ -14,7 +14,7 @@ from pathstar.sweep import product
 
 def get_config(arg: str = ""):
   config = scales.base(scales.arguments(arg).scale)
-  config.eval.update(every=100 if scales.arguments(arg).scale == "paper" else 20)
+  config.eval.update(every=100 if scales.arguments(arg).scale == "paper" else 20, num_examples=500)
   config.train.update(log_every=config.eval.every)
   return config
 
