@@ -1,11 +1,17 @@
 """One progress line: percent, steps/s, examples/s, ETA, loss, exact match. tqdm on a terminal, plain lines otherwise."""
 
+import datetime
 import sys
 import time
 
 import tqdm
 
 _PLAIN_EVERY_S = 10.0
+
+
+def clock(seconds: float | None) -> str:
+  """`1:02:03`, or `2 days, 1:02:03`; empty if unknown."""
+  return "" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
 
 
 class Progress:
@@ -36,7 +42,7 @@ class Progress:
       left = (self._total - step) / max(1e-9, rates["perf/steps_per_sec"])
       tail = "".join(f"  {name} {value}" for name, value in self._shown.items())
       print(f"{self._title}: {100 * step // self._total:3d}%  step {step}/{self._total}  {rates['perf/steps_per_sec']:.1f} steps/s"
-            f"  {rates['perf/examples_per_sec']:.0f} examples/s  ETA {left // 60:.0f}:{left % 60:02.0f}{tail}", file=sys.stderr, flush=True)
+            f"  {rates['perf/examples_per_sec']:.0f} examples/s  ETA {clock(left)}{tail}", file=sys.stderr, flush=True)
 
   def close(self) -> None:
     if self._bar is not None:

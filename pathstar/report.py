@@ -170,6 +170,8 @@ def main(argv: Sequence[str]) -> int:
   out = pathlib.Path(args.out or pathlib.Path(args.workdir) / "report")
   name = out.as_posix() if args.out else pathlib.Path(args.workdir).name
   if args.workdir:
+    if workdir.is_remote(args.workdir):
+      raise UserError(f"workdir = {args.workdir!r}: is remote; fetch it to a local folder first (launch/tpu_pod.sh fetches what it ran)")
     folder = pathlib.Path(args.workdir)
     if not folder.is_dir():
       raise UserError(f"workdir = {args.workdir!r}: no such folder")

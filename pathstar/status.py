@@ -7,7 +7,6 @@ waiting otherwise.
 import argparse
 import collections
 import dataclasses
-import datetime
 import json
 import pathlib
 import re
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 
 from pathstar import metrics, sweep, workdir
 from pathstar.errors import UserError
+from pathstar.progress import clock
 
 STATES = ("done", "running", "failed", "diverged", "waiting")
 SCORE = "eval/test/exact_match"
@@ -160,11 +160,6 @@ def _groups(entries: Sequence[Entry]) -> list[tuple]:
   return rows
 
 
-def clock(seconds: float | None) -> str:
-  """`1:02:03`, or `2 days, 1:02:03`; empty if unknown."""
-  return "" if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
-
-
 def main(argv: Sequence[str]) -> int:
   """`pathstar sweep --status`."""
   parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
@@ -173,5 +168,5 @@ def main(argv: Sequence[str]) -> int:
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:
     raise UserError(f"--status takes --workdir alone, not {' '.join(wrong)}")
-  print(show(pathlib.Path(args.workdir)))
+  print(show(workdir.path(args.workdir)))
   return 0

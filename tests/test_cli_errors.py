@@ -91,6 +91,7 @@ WRONG = {
     "workdir below a file": (["train", "--config={FILE}", "--workdir={TMP}/file/run"], ["workdir = '{TMP}/file/run'", "can't be made"]),
     "sweep of a config without one": (["sweep", "--config={FILE}", "--workdir={TMP}/out"], ["has no function sweep(arg='')"]),
     "sweep in a foreign workdir": (["sweep", "--config={TMP}/grid.py", "--workdir={TMP}/foreign"], ["task.degre", "'task.degree'"]),
+    "report of a remote folder": (["report", "--workdir=gs://bucket/runs"], ["workdir = 'gs://bucket/runs'", "fetch it"]),
     "report of nothing": (["report", "--workdir={TMP}/foreign"], ["workdir = '{TMP}/foreign'", "no finished run"]),
     "evaluation of nothing": (["eval", "--workdir={TMP}/foreign"], ["workdir = '{TMP}/foreign'", "not a run's folder"]),
     "no samples": (["sample", "--config={FILE}", "--n=0"], ["--n = 0", ">= 1"]),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from etils import epath
 
 from pathstar import cli, config, status, sweep, workdir
 from pathstar.errors import UserError
@@ -47,6 +48,12 @@ def test_every_run_is_in_one_state(folder):
   assert [states[name] for name in names] == [
       "done", "diverged", "failed", "failed", "done", "waiting", "running", "running", "waiting", "waiting"]
   assert "running" not in [entry.state for entry in status.read(place)]  # its holder let go
+
+
+def test_a_remote_sweep_reads_like_a_local_one(folder):
+  place, _ = folder
+  remote = status.show(epath.Path(place))
+  assert remote == status.show(place)
 
 
 def test_to_look_takes_no_lock_from_anybody(folder):
