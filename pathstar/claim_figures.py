@@ -18,7 +18,8 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
     return None
   figure, grid = grid_of(len(panels), sharey=True)
   for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
-    for position, label, style in (("cheat", "follows a wrong arm", dict(color="0.55", ls="-")), (1, "first move right", dict(color="0", ls="--"))):
+    lines = (("cheat", "follows a wrong arm", {"color": "0.55", "ls": "-"}), (1, "first move right", {"color": "0", "ls": "--"}))
+    for position, label, style in lines:
       for number, row in enumerate(rows):
         points = found.get((row["run_id"], position), [])
         axes.plot([s for s, _ in points], [y for _, y in points], lw=1.1, label=label if number == 0 else None, **style)
@@ -58,7 +59,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match does not fall with the length, as snowballing errors would have it. Points are seeds; the forecast has each run's own error a token."""
+  """Exact match does not fall with the length, as snowballing errors would have it. Points are seeds, with each run's own forecast."""
   panels = {d: rows for d, rows in by([r for r in paths(runs) if method(r) == "next_token"], lambda row: row["degree"]).items()
             if len({row["length"] for row in rows}) > 1}
   if not panels:
@@ -113,12 +114,13 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
   figure, grid = grid_of(len(panels))
   for axes, (degree, rows) in zip(grid, panels.items()):
     by_length = sorted(by(rows, lambda row: row["length"]).items())
-    for number, row in enumerate(rows):
+    for row in rows:
       solved = not math.isnan(row["branch_step"])
       at = row["length"] + 0.05 * (row["seed"] - 1.5)
       axes.scatter(at, row["branch_step"] if solved else row["steps"], s=26, marker="o" if solved else "^", edgecolor="black",
                    facecolor="0.4" if solved else "white", zorder=3)
-    middle = [(length, np.median([r["steps"] if math.isnan(r["branch_step"]) else r["branch_step"] for r in same])) for length, same in by_length]
+    at_least = lambda row: row["steps"] if math.isnan(row["branch_step"]) else row["branch_step"]
+    middle = [(length, np.median([at_least(row) for row in same])) for length, same in by_length]
     axes.plot(*zip(*middle), color="0.5", lw=1.2, label="median (unsolved: at least this)")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
     axes.set_yscale("log")

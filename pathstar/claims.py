@@ -154,7 +154,8 @@ def needle(runs, curves):
     steps = sorted(math.inf if math.isnan(row["branch_step"]) else row["branch_step"] for row in rows)
     middle.append(steps[len(steps) // 2])
     solved = sum(step < math.inf for step in steps)
-    said.append(f"length {length}: {solved} of {len(rows)} solved" + (f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"))
+    when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"
+    said.append(f"length {length}: {solved} of {len(rows)} solved{when}")
   pairs = [a < b or b == math.inf for a, b in zip(middle, middle[1:])]
   return sum(pairs), len(pairs), "; ".join(said)
 
@@ -177,18 +178,20 @@ CLAIMS = (
     Claim("1", "failure", "Next-token prediction is right with probability 1/degree, on its own training set too.", "exact_match", fails),
     Claim("2", "failure", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.", "timeline", cheats),
     Claim("3", "failure", "The first move stays a uniform guess among the legal ones.", "timeline", indecipherable),
-    Claim("4", "timeline", "The cheat is learned first; then nothing is left that could teach the first move.", "timeline", cheat_comes_first),
+    Claim("4", "timeline", "The cheat is learned first; then nothing is left that could teach the first move.", "timeline",
+          cheat_comes_first),
     Claim("5", "targets", "Teacherless training fits both train and test, or neither.", "exact_match", both_or_neither),
     Claim("6", "targets", "The reversed path is learned perfectly.", "exact_match", reversed_solves),
     Claim("7", "learning_order", "Where it is solved, later tokens are learned before earlier ones.", "learning_order", later_first),
     Claim("8", "architectures", "None of it is due to the architecture.", "exact_match", any_architecture),
-    Claim("9a", "inference", "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "snowball", flat_in_length),
+    Claim("9a", "inference", "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "snowball",
+          flat_in_length),
     Claim("9b", "inference", "A perfect verifier or backtracker around the model does no better than blind guessing.", "verifier",
           verifier_is_blind),
-    Claim("10", "chain_of_thought", "With the work shown (search, or lookahead from the goal) the same model learns the task.", "exact_match",
-          shown_work),
-    Claim("11", "needle", "Without supervision in between, the first move is a needle in a haystack: exponential in length.", "steps_to_solve",
-          needle),
+    Claim("10", "chain_of_thought", "With the work shown (search, or lookahead from the goal) the same model learns the task.",
+          "exact_match", shown_work),
+    Claim("11", "needle", "Without supervision in between, the first move is a needle in a haystack: exponential in length.",
+          "steps_to_solve", needle),
     Claim("12", "addition", "Teacherless training learns addition from fewer examples.", "examples", fewer_examples),
 )
 
@@ -219,7 +222,8 @@ def scoreboard(root: pathlib.Path) -> str:
     minutes = sum(row["train_seconds"] for row in runs) / 60
     scale = f"{', '.join(sorted(set(source.get('devices', ['unknown']))))}, {len(runs)} runs, {minutes:.0f} min"
     picture = f"[figure]({claim.folder}/{claim.figure}.png)" if (folder / f"{claim.figure}.png").exists() else ""
-    lines.append(f"| {claim.number} | {claim.text} | [{claim.folder}]({claim.folder}/README.md): {found.found} | {scale} | {found.verdict} | {picture} |")
+    ours = f"[{claim.folder}]({claim.folder}/README.md): {found.found}"
+    lines.append(f"| {claim.number} | {claim.text} | {ours} | {scale} | {found.verdict} | {picture} |")
   return "\n".join(lines) + "\n"
 
 
@@ -235,12 +239,14 @@ def write_scoreboard(root: pathlib.Path) -> int:
     raise UserError(f"scoreboard = {str(root)!r}: holds no report (a folder with runs.csv)")
   (root / "README.md").write_text("\n".join([
       "# What was replicated", "",
-      "Claims of the talk and paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024), each with what the committed runs",
-      "say. Every number and verdict is computed from the CSV files beside it by `pathstar report --scoreboard=results`.", "",
+      "Claims of the talk and paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024), each with what",
+      "the committed runs say. Every number and verdict is computed from the CSV files beside it, by",
+      "`pathstar report --scoreboard=results`.", "",
       scoreboard(root),
-      "`held in k of n`: runs, or for claims 11 and 12 steps of a comparison, that agree with the claim. A guess is an exact match within",
-      f"{NEAR} of 1/degree, solved is an exact match of {SOLVED} or more; both on held-out problems. The CPU scale is graphs of at most 24 nodes and a",
-      "transformer of 28 thousand parameters (see `pathstar/scales.py`); the paper's has 12 layers of width 384, 50 to 100 node ids and 200,000 training",
-      "examples. The configs of all claims are ready for that scale (`scale=paper`); where the column `scale` names no GPU or TPU, it has not been run.", ""]))
+      "`held in k of n`: runs, or for claims 11 and 12 steps of a comparison, that agree with the claim. A guess is an exact match",
+      f"within {NEAR} of 1/degree, solved is an exact match of {SOLVED} or more; both on held-out problems.", "",
+      "The CPU scale is graphs of at most 24 nodes and a transformer of 28 thousand parameters (see `pathstar/scales.py`); the paper's has",
+      "12 layers of width 384, 50 to 100 node ids and 200,000 training examples. The configs of all claims are ready for that scale",
+      "(`scale=paper`); where the column `scale` names no GPU or TPU, it has not been run.", ""]))
   print(f"scoreboard: {root}/README.md")
   return 0

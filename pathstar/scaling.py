@@ -1,4 +1,4 @@
-"""What a training step costs by mixer, runs in a pack and sequence length: settings timed in turn in one process, so that all see the same machine.
+"""What a training step costs by mixer, runs in a pack and sequence length: timed in turn in one process, so that all see the same machine.
 
 On the config's own task, or (`lengths`) on random tokens of that many positions, every one of which is predicted: graphs of a path-star
 task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=... --packs=...` prints and
@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from pathstar import config, figures, partition, tables, train, workdir
 from pathstar.objectives.next_token import NextToken
 
-COLUMNS = ("mixer", "runs", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "examples_per_second", "peak_mib", "parameters")
+COLUMNS = ("mixer", "runs", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "examples_per_second", "peak_mib",
+           "parameters")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,8 @@ def table(rows: Iterable[dict]) -> Iterator[str]:
       head = ("inputs", "length", "batch", "mixer", "runs", "ms a step", "median", "over the first", "examples/s", "peak MiB", "parameters")
       yield "| " + " | ".join(head) + " |\n|" + "---|" * len(head)
     cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], str(row["runs"]), f"{row['step_ms']:,.1f}",
-             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['examples_per_second']:,.0f}", f"{row['peak_mib']:,.1f}", f"{row['parameters']:,}")
+             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['examples_per_second']:,.0f}", f"{row['peak_mib']:,.1f}",
+             f"{row['parameters']:,}")
     yield "| " + " | ".join(cells) + " |"
 
 
@@ -146,6 +148,7 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
       f"- hardware: {', '.join(source['devices'])}; {source['cpu']}",
       f"- versions: {', '.join(f'{k} {source[k]}' for k in ('python', 'jax', 'flax', 'optax'))}", "",
       lines,
-      "`ms a step`, of all runs of a pack together, is the fastest dispatch; `over the first` the median of ratios between dispatches that took",
-      "turns; `examples/s` of all runs together; peak MiB is what the compiler reserves for a step: arguments, results and temporaries.", "",
+      "`ms a step`, of all runs of a pack together, is the fastest dispatch; `over the first` the median of ratios between dispatches",
+      "that took turns; `examples/s` of all runs together; peak MiB is what the compiler reserves for a step: arguments, results and",
+      "temporaries.", "",
       *picture]))

@@ -19,7 +19,6 @@ os.environ |= {
 import hypothesis
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from pathstar import config, data, train

@@ -10,6 +10,7 @@ import pytest
 
 from pathstar import cli, sweep, train, workdir
 
+
 @pytest.fixture
 def sweep_file(tmp_path, tiny):
   """A config file with two packs: two seeds each of next_token and teacherless."""
@@ -23,7 +24,10 @@ def sweep_file(tmp_path, tiny):
 
 @pytest.fixture
 def trained(monkeypatch):
-  """Replaces training by the writing of results; `trained.packs` lists what was asked for, `trained.crash(configs)` is an error to raise, or None."""
+  """Replaces training by the writing of results.
+
+  `trained.packs` lists what was asked for, `trained.crash(configs)` is an error to raise, or None.
+  """
   record = types.SimpleNamespace(packs=[], crash=lambda configs: None)
 
   def fake(configs, folders, checkpoint_folder):

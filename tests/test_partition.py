@@ -13,7 +13,8 @@ from pathstar.errors import UserError
 
 @pytest.mark.parametrize("spec, runs, batch, devices, want", [
     ("auto", 1, 64, 1, (1, 1)), ("auto", 1, 64, 8, (1, 8)), ("auto", 8, 64, 8, (8, 1)), ("auto", 6, 64, 8, (2, 4)),
-    ("auto", 3, 10, 8, (3, 2)), ("auto", 5, 7, 8, (1, 7)), ("run=2,data=4", 4, 64, 8, (2, 4)), ("data=2", 1, 64, 8, (1, 2)), ("run=1", 5, 7, 8, (1, 1)),
+    ("auto", 3, 10, 8, (3, 2)), ("auto", 5, 7, 8, (1, 7)), ("run=2,data=4", 4, 64, 8, (2, 4)), ("data=2", 1, 64, 8, (1, 2)),
+    ("run=1", 5, 7, 8, (1, 1)),
 ])
 def test_as_many_devices_as_can_be_go_to_runs_first_then_to_the_batch(spec, runs, batch, devices, want):
   shape = partition.mesh_shape(spec, runs, batch, devices)

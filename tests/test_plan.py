@@ -92,7 +92,7 @@ def test_jobs_are_packed_longest_first():
 
 
 @pytest.mark.parametrize("name, said", [
-    ("v5e-16", "KIND:SHAPE"), ("v5x:4x4", "did you mean 'v5"), ("v5e:4x5", "did you mean 'v5e:4x"), 
+    ("v5e-16", "KIND:SHAPE"), ("v5x:4x4", "did you mean 'v5"), ("v5e:4x5", "did you mean 'v5e:4x"),
     ("v5p:4x4", "'v5p:"), ("h200:3", "h200:1, h200:2"),
 ])
 def test_an_unknown_topology_is_named_with_its_nearest(name, said):

@@ -52,7 +52,8 @@ def test_text_is_what_one_would_write():
 
 
 @pytest.mark.parametrize("line, said", [
-    ("095+123=218", "not of the form a+b=c with 3, 3 and 4 digits"), ("95+123=0218", "not of the form"), ("095-123=0218", "not of the form"),
+    ("095+123=218", "not of the form a+b=c with 3, 3 and 4 digits"),
+    ("95+123=0218", "not of the form"), ("095-123=0218", "not of the form"),
     ("a sum", "not of the form"), ("095+123=0219", "wrong sum, 95 + 123 is 218"),
 ])
 def test_a_malformed_line_is_refused_with_its_number(line, said):

@@ -7,12 +7,14 @@ import pytest
 
 from pathstar import data, draw, report, train
 
-SHORT = {"data.num_train": 40, "data.num_test": 40, "train.num_steps": 5, "train.log_every": 5, "train.checkpoint_every": 5, "eval.every": 5}
+SHORT = {"data.num_train": 40, "data.num_test": 40, "train.num_steps": 5, "train.log_every": 5, "train.checkpoint_every": 5,
+         "eval.every": 5}
 
 
 @pytest.mark.parametrize("fields, row", [
     ({"task.name": "addition"}, {"task": "addition", "problem": "3-digit addition", "degree": "", "length": "", "num_nodes": ""}),
-    pytest.param({"task.target": "search"}, {"task": "path_star", "problem": "G(2,4) search", "degree": "2", "length": "4", "num_nodes": "12"},
+    pytest.param({"task.target": "search"},
+                 {"task": "path_star", "problem": "G(2,4) search", "degree": "2", "length": "4", "num_nodes": "12"},
                  marks=pytest.mark.slow),
 ])
 def test_a_run_of_any_task_ends_with_a_score_and_a_report(tiny, tmp_path, fields, row):
