@@ -23,12 +23,12 @@ PAPER_NODES = (50, 100)
 _RECURRENCE = {"model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
                "model.loop_embedding": False, "model.init": "fan_in", "train.batch_size": 64}
 _S5 = _RECURRENCE | {"model.mlp_ratio": 2, "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
-                     "optimizer.warmup_steps": 100, "train.num_steps": 6500}
+                     "optimizer.warmup_steps": 1000, "train.num_steps": 6500}
 # What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
 # and at paper scale are twice as many.
 ARCHITECTURES = {
     "cpu": {
-        "attention": {"train.num_steps": 2000},
+        "attention": {"optimizer.warmup_steps": 1000, "train.num_steps": 2500},
         "mamba": _RECURRENCE | {"model.mlp_ratio": 0, "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3,
                                 "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100, "train.num_steps": 1500},
         "s5_gated": _S5,
@@ -54,7 +54,7 @@ def base(scale: str) -> ConfigDict:
   """The config that a claim's cells start from."""
   fields = config.default()
   if scale == "cpu":
-    fields.data.update(num_train=50_000, num_test=1000)
+    fields.data.update(num_train=200_000, num_test=1000)
     fields.model.update(PRESETS["tiny"])
     fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=500)
     fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)

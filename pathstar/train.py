@@ -206,8 +206,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     checkpoints.wait()
     seconds = (extra["train_seconds"] + time.monotonic() - begin) / len(configs)
     _, answer_RxNxA = program.decode(state["params"], examples["test"])
-    first = jax.tree.map(lambda x: x[0, 0], examples["test"])
-    example, answer_RxA, diverged_at = jax.device_get(hosts.everywhere((first, answer_RxNxA[:, 0], state["diverged_at"])))
+    answer_RxA, diverged_at = jax.device_get(hosts.everywhere((answer_RxNxA[:, 0], state["diverged_at"])))
+    example = {name: x[0] for name, x in data.eval_examples(config, "test").items()}  # the same for every seed
     results = []
     for run, folder in enumerate(folders) if hosts.is_first() else ():
       recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxA[run]))
