@@ -18,9 +18,13 @@ MESHES = {"attention": (*ALL, "data=8,fsdp"), "s5": ALL[-1:], "s5_gated": ALL, "
 RUNS = 8
 
 
+def pack(fields, spec):
+  return tuple(config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": spec})) for seed in range(RUNS))
+
+
 def trained(fields, spec, state=None):
   """Losses (steps, R) of a pack on a mesh, its state at the beginning and the end, and the collectives of its step."""
-  configs = tuple(config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": spec})) for seed in range(RUNS))
+  configs = pack(fields, spec)
   mesh = partition.make_mesh(spec, RUNS, configs[0].train.batch_size)
   with jax.set_mesh(mesh):
     program = train.compile_program(configs, mesh)
@@ -32,6 +36,15 @@ def trained(fields, spec, state=None):
       state, logged = block(state, values, batch)
       losses.append(logged["train/loss"])
   return np.array(losses), start, state, partition.collectives(block.as_text(), mesh), program
+
+
+def evaluating(configs, program):
+  """The collectives of a pack's evaluations."""
+  with jax.set_mesh(program.mesh):
+    batch = train.eval_inputs(configs, program.mesh)["test"]
+    params = train.abstract_inputs(configs, program)[0]["params"]
+    lowered = (function.lower(params, batch) for function in (program.evaluate, program.decode))
+    return [partition.collectives(one.compile().as_text(), program.mesh) for one in lowered]
 
 
 def restored_equal(state, program, folder):
@@ -64,6 +77,8 @@ def main(fields, folder):
       found[f"{mixer} on {spec}"] = {
           "error": float(np.abs(losses / alone - 1).max()), "losses": len(losses), "learned": float((alone[0] - alone[-1]).mean()),
           "collectives": collectives, "start": all(same)}
+      if spec == "run=8":
+        found[f"evaluations of {mixer}"] = evaluating(pack(here, spec), program)
       if spec == "run=2,data=2,model=2" and mixer == "attention":
         kept = state
   sharded = trained(fields | {"train.num_steps": 1, "train.steps_per_call": 1}, "data=8,fsdp")[-1]

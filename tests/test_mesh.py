@@ -41,6 +41,12 @@ def test_no_collective_crosses_the_runs(found, mixer, mesh):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mixer", ["attention", "s5_gated", "mamba"])
+def test_evaluations_of_a_pack_wait_for_no_other_run(found, mixer):
+  assert found[f"evaluations of {mixer}"] == [{}, {}]
+
+
+@pytest.mark.slow
 def test_a_checkpoint_comes_back_on_another_mesh(found):
   assert found["restored"]
 
