@@ -4,7 +4,8 @@
     pathstar sweep --config=configs/claims/targets.py:scale=paper --workdir=runs/targets_paper
 
 Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or neither: seeds may be stuck at
-1/degree at the end of the budget, and are shown as that. cpu: 32 runs, about 25 minutes on two cores. paper: one GPU.
+1/degree at the end of the budget, and are shown as that. cpu: 32 runs, about 20 minutes on two cores. paper: 20
+hours on an H200 (by `pathstar plan`, at 30 % of its peak).
 """
 
 from pathstar import scales
