@@ -43,7 +43,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   """Exact match on held-out problems by way of training. One cluster a topology and model; points are seeds, dashes chance."""
   if len({str(row["num_train"]) for row in runs}) > 2:
     return None  # examples() draws it
-  clusters = by(runs, lambda row: f"{row['problem']}\n{row['architecture']}, {row['parameters'] / 1e3:,.0f}k")
+  clusters = by(runs, lambda row: f"{row['problem']}\n{row['architecture']}\n{row['parameters'] / 1e3:,.0f}k")
   methods = ordered(method(row) for row in runs)
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
   axes = figure.add_subplot()
