@@ -214,7 +214,7 @@ def scoreboard(root: pathlib.Path) -> str:
   for claim in CLAIMS:
     folder = root / claim.folder
     if not (folder / "runs.csv").exists():
-      lines.append(f"| {claim.number} | {claim.text} | not run | | | |")
+      lines.append(f"| {claim.number} | {claim.text} |  |  | not run |  |")
       continue
     runs, curves = read_csv(folder / "runs.csv"), read_csv(folder / "curves.csv")
     source = json.loads((folder / "provenance.json").read_text())
