@@ -18,19 +18,19 @@ SCALES = ("cpu", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
 
-# On CPU a recurrence is a plain stack of two blocks. Mamba's lookups form soon under AdamW; S5's, if its state is large enough to
-# hold the edges, under Muon.
-_RECURRENCE = {"model.positions": "none", "model.num_layers": 2, "model.num_loops": 1, "model.inject": False,
-               "model.loop_embedding": False, "model.init": "fan_in", "train.batch_size": 64}
-_S5 = _RECURRENCE | {"model.mlp_ratio": 2, "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
-                     "optimizer.warmup_steps": 1000, "train.num_steps": 6500}
+# On CPU all are plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large enough to hold the edges,
+# under Muon.
+_STACK = {"model.num_layers": 2, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False, "model.init": "fan_in",
+          "model.mlp_ratio": 2, "train.batch_size": 64}
+_ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100}
+_S5 = _STACK | {"model.positions": "none", "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
+                "optimizer.warmup_steps": 1000, "train.num_steps": 6500}
 # What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
 # and at paper scale are twice as many.
 ARCHITECTURES = {
     "cpu": {
-        "attention": {"optimizer.warmup_steps": 1000, "train.num_steps": 2500},
-        "mamba": _RECURRENCE | {"model.mlp_ratio": 0, "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3,
-                                "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100, "train.num_steps": 1500},
+        "attention": _STACK | _ADAMW | {"train.num_steps": 1500},
+        "mamba": _STACK | _ADAMW | {"model.positions": "none", "model.mlp_ratio": 0, "train.num_steps": 1500},
         "s5_gated": _S5,
         "s5": _S5 | {"train.num_steps": 3000},
     },
