@@ -25,12 +25,7 @@ _PEAK_SIZE = 2048
 def seconds(call: Callable[[], object], repeats: int) -> list[float]:
   """Wall-clock seconds of each of `repeats` calls, after one that is not counted; each waits for its result."""
   jax.block_until_ready(call())
-  times = []
-  for _ in range(repeats):
-    begin = time.perf_counter()
-    jax.block_until_ready(call())
-    times.append(time.perf_counter() - begin)
-  return times
+  return [_timed(call) for _ in range(repeats)]
 
 
 def matmul_peak(dtype: str) -> float:
@@ -73,9 +68,10 @@ def measure(resolved: config.Config, repeats: int) -> dict:
     forward = jax.jit(lambda p, chunks: jax.lax.map(lambda c: resolved.objective.logits(resolved.model, p, c).sum(), chunks))
     match = jax.jit(lambda p, chunks: jax.lax.map(
         lambda c: evals.exact_match.run(resolved, p, c, resolved.objective.logits(resolved.model, p, c))["exact_match"].mean(), chunks))
-    pairs = [(seconds(lambda: match(params, chunks), 1)[0], seconds(lambda: forward(params, chunks), 1)[0]) for _ in range(3)]
+    jax.block_until_ready((match(params, chunks), forward(params, chunks)))  # the first is not counted
+    pairs = [(_timed(lambda: match(params, chunks)), _timed(lambda: forward(params, chunks))) for _ in range(2)]
   source = data.TrainSource(configs, partition.local_part(program.batch_sharding, (steps, 1, resolved.train.batch_size)))
-  data_times = [_timed(source, i) / steps for i in range(20)]
+  data_times = [_timed(lambda i=i: source[i]) / steps for i in range(20)]
   step, tokens = min(step_times), resolved.train.batch_size * resolved.input_length
   flops = 6 * block_parameters(resolved) * tokens / step
   return {
@@ -97,9 +93,9 @@ def measure(resolved: config.Config, repeats: int) -> dict:
   }
 
 
-def _timed(source: data.TrainSource, record: int) -> float:
+def _timed(call: Callable[[], object]) -> float:
   begin = time.perf_counter()
-  source[record]
+  jax.block_until_ready(call())
   return time.perf_counter() - begin
 
 

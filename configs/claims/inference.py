@@ -18,7 +18,6 @@ def get_config(arg: str = ""):
   config = scales.next_token(scale)
   config.eval.update(num_samples=8)
   if scale == "cpu":
-    config.train.update(num_steps=2000)
     config.eval.update(every=500)
   return config
 

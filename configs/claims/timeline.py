@@ -22,7 +22,7 @@ def get_config(arg: str = ""):
 def sweep(arg: str = ""):
   args = scales.arguments(arg)
   if args.scale == "paper":
-    graphs, steps = scales.topologies([(2, 5), (5, 5)], [50]), 20_000
+    graphs = product(scales.topologies([(2, 5), (5, 5)], [50]), {"train.num_steps": [20_000]})
   else:
-    graphs, steps = scales.topologies([(2, 5), (3, 5)], [16]), 1500
-  return product(graphs, {"train.num_steps": [steps]}, {"seed": range(args.num_seeds)})
+    graphs = scales.topologies([(2, 5), (3, 5)], [16])
+  return product(graphs, {"seed": range(args.num_seeds)})
