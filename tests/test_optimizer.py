@@ -96,7 +96,7 @@ def test_every_parameter_of_every_mixer_is_in_its_group(parameters, mixer):
   assert by_path(optimizer.labels(params)) == want
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
+@pytest.mark.parametrize("name", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mixer", ["s5_gated", "mamba"])
 def test_state_space_dynamics_have_their_own_rate_and_no_decay(parameters, mixer, name):
   shapes, groups = parameters(mixer)

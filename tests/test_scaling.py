@@ -23,6 +23,7 @@ def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
   assert (batch["target"] != made.task.examples(np.zeros(3), "train", np.arange(3, 6))["target"]).any()
 
 
+@pytest.mark.slow
 def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path, monkeypatch):
   monkeypatch.setattr("sys.argv", ["pathstar", "bench", "--mixers=..."])
   rows = list(scaling.compare(fields, ["attention", "s5"], [4, 64], 1))

@@ -72,7 +72,7 @@ def test_a_chunk_divides_the_examples_and_is_bounded(number):
   assert size == {1: 1, 7: 7, 499: 499, 500: 500, 1000: 500, 997: 1, 10_000: 500}[number]
 
 
-@pytest.mark.parametrize("name", ["half", "learning"])
+@pytest.mark.parametrize("name", [pytest.param("half", marks=pytest.mark.slow), "learning"])
 def test_positions_count_along_the_path_in_either_order(trained, logits_of, name):
   config, params, batch = trained(name)
   found = positions.run(config, params, batch, logits_of(name))

@@ -24,8 +24,11 @@ def takes(mixer, positions):
   return True
 
 
-# Of each kind of positions, loops and layers something, for every mixer that takes it.
-SHAPES = [(mixer, *shape) for mixer in models.MIXERS
+slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
+# s5_gated holds all of s5 but its activation.
+MIXERS = [slow(mixer) if mixer == "s5" else mixer for mixer in models.MIXERS]
+# Of each kind of positions, loops and layers something, for every mixer that takes it; a loop of one block for all among the fast ones.
+SHAPES = [(mixer, *shape) if mixer == "attention" or shape == ("none", 2, 1) else slow(mixer, *shape) for mixer in models.MIXERS
           for shape in (("learned", 1, 2), ("rope", 2, 2), ("both", 1, 1), ("none", 2, 1)) if takes(mixer, shape[0])]
 
 
@@ -70,7 +73,8 @@ def test_every_mixer_takes_learned_positions_and_none_and_attention_takes_all():
 
 
 @pytest.mark.parametrize("mixer, positions", [
-    (mixer, positions) for mixer in models.MIXERS for positions in ("learned", "rope") if takes(mixer, positions)])
+    slow(mixer, positions) if mixer == "s5" else (mixer, positions)
+    for mixer in models.MIXERS for positions in ("learned", "rope") if takes(mixer, positions)])
 def test_a_mixer_is_causal_by_its_gradient(tiny, mixer, positions):
   module = tiny({"model.mixer": mixer, "model.positions": positions}).model.mixer
   x = jax.random.normal(jax.random.key(0), (7, 16))
@@ -82,7 +86,7 @@ def test_a_mixer_is_causal_by_its_gradient(tiny, mixer, positions):
   assert (size_TxT[-1] > 1e-9).all()  # the last output sees every input
 
 
-@pytest.mark.parametrize("mixer", models.MIXERS)
+@pytest.mark.parametrize("mixer", MIXERS)
 def test_a_token_changes_no_logits_before_it_and_those_from_it_on(build, mixer):
   model, params, tokens = build(mixer=mixer)
   apply = jax.jit(lambda tokens: model.apply(params, tokens, LENGTH)[0])
@@ -109,7 +113,7 @@ def test_decoding_token_by_token_gives_the_logits_of_one_pass(build, mixer, posi
   close(jax.jit(decode)(params, tokens).swapaxes(0, 1), logits(model, params, tokens, LENGTH - start + 1), 1e-4)
 
 
-@pytest.mark.parametrize("mixer", models.MIXERS)
+@pytest.mark.parametrize("mixer", MIXERS)
 def test_the_last_outputs_alone_are_the_tail_of_all(build, mixer):
   model, params, tokens = build(mixer=mixer, num_loops=2)
   whole = logits(model, params, tokens)
@@ -119,7 +123,7 @@ def test_the_last_outputs_alone_are_the_tail_of_all(build, mixer):
     close(out, whole[:, -last:])
 
 
-@pytest.mark.parametrize("mixer", models.MIXERS)
+@pytest.mark.parametrize("mixer", [mixer if mixer == "attention" else slow(mixer) for mixer in models.MIXERS])
 def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer):
   _, params, tokens = build(mixer=mixer)
   found = []
@@ -134,7 +138,7 @@ def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer):
     assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
 
 
-@pytest.mark.parametrize("mixer", models.MIXERS)
+@pytest.mark.parametrize("mixer", MIXERS)
 def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float32(build, mixer):
   exact, params, tokens = build(mixer=mixer)
   model, *_ = build(mixer=mixer, dtype="bfloat16")

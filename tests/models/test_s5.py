@@ -42,7 +42,8 @@ def initial(layer):
 
 
 @pytest.mark.parametrize("time, batch", [(1, 3), (2, 5), (31, 3), (257, 1)])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [
+    name if name in ("one block", "gated") else pytest.param(name, marks=pytest.mark.slow) for name in LAYERS])
 def test_outputs_and_gradients_are_those_of_the_papers_recurrence(layer, agree, name, time, batch):
   mixer, fields, options = LAYERS[name]
   module = layer(mixer, width=6, num_heads=2, s5_state=8, **fields)

@@ -110,7 +110,7 @@ def test_a_selective_scan_and_its_gradients_are_those_of_a_loop(time, method):
     assert relative(got, want) < 1e-5
 
 
-@pytest.mark.parametrize("method", scan.METHODS)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=pytest.mark.slow) if name == "associative" else name for name in scan.METHODS])
 def test_gradients_are_the_same_under_vmap_checkpoint_and_a_scan_over_layers(method):
   runs = [tuple(map(jnp.float32, selective(9))) for _ in range(2)]
 

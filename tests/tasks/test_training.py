@@ -12,7 +12,9 @@ SHORT = {"data.num_train": 40, "data.num_test": 40, "train.num_steps": 5, "train
 
 
 @pytest.mark.parametrize("fields, row", [
-    ({"task.name": "addition"}, {"task": "addition", "problem": "3-digit addition", "degree": "", "length": "", "num_nodes": ""}),
+    pytest.param({"task.name": "addition"},
+                 {"task": "addition", "problem": "3-digit addition", "degree": "", "length": "", "num_nodes": ""},
+                 marks=pytest.mark.slow),
     pytest.param({"task.target": "search"},
                  {"task": "path_star", "problem": "G(2,4) search", "degree": "2", "length": "4", "num_nodes": "12"},
                  marks=pytest.mark.slow),
