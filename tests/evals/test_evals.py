@@ -51,6 +51,7 @@ def test_every_task_reports_exact_match_once(tiny, fields, length):
   assert answers.shape == (40, length)
 
 
+@pytest.mark.slow
 def test_the_size_of_chunks_changes_nothing(tiny, monkeypatch):
   config = tiny()
   measure = lambda: jax.jit(functools.partial(everything, config))(jax.random.key(0), data.eval_examples(config, "test"))

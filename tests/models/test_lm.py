@@ -25,11 +25,13 @@ def takes(mixer, positions):
 
 
 slow = lambda *values: pytest.param(*values, marks=pytest.mark.slow)
-# s5_gated holds all of s5 but its activation.
-MIXERS = [slow(mixer) if mixer == "s5" else mixer for mixer in models.MIXERS]
-# Of each kind of positions, loops and layers something, for every mixer that takes it; a loop of one block for all among the fast ones.
-SHAPES = [(mixer, *shape) if mixer == "attention" or shape == ("none", 2, 1) else slow(mixer, *shape) for mixer in models.MIXERS
-          for shape in (("learned", 1, 2), ("rope", 2, 2), ("both", 1, 1), ("none", 2, 1)) if takes(mixer, shape[0])]
+# Among the fast ones attention and one recurrence; of the S5 layers, s5_gated holds all of s5 but its activation.
+MIXERS = [slow(mixer) if mixer in ("s5", "s5_gated") else mixer for mixer in models.MIXERS]
+# Of each kind of positions, loops and layers something, for every mixer that takes it; of a recurrence one among the fast ones.
+FAST = [("s5_gated", "none", 2, 1), ("mamba", "none", 2, 1)]
+SHAPES = [shape if shape[0] == "attention" or shape in FAST else slow(*shape) for mixer in models.MIXERS
+          for shape in ((mixer, "learned", 1, 2), (mixer, "rope", 2, 2), (mixer, "both", 1, 1), (mixer, "none", 2, 1))
+          if takes(mixer, shape[1])]
 
 
 @pytest.fixture(scope="module")
