@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs pathstar into .venv and runs the fast tests, one process a core. Arguments go to pytest: `bash tests/run.sh -m slow`.
+# Installs pathstar into .venv and runs the fast tests, in one process a core. Arguments go to pytest instead: `bash tests/run.sh -m slow`;
+# tests that kill processes or open ports then run one after the other.
 # PATHSTAR_EXTRAS=test,tpu-aot also installs XLA's TPU compiler (221 MB), without which a few slow tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
 setup "${PATHSTAR_EXTRAS:-test}"
-if [ $# -eq 0 ]; then set -- -m "not slow"; fi
-exec .venv/bin/python -m pytest -q -n auto --dist loadfile "$@"
+if [ $# -eq 0 ]; then set -- -m "not slow" -n auto --dist loadfile; fi
+exec .venv/bin/python -m pytest -q "$@"
