@@ -18,8 +18,8 @@ SCALES = ("cpu", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
 
-# On CPU all are plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large enough to hold the edges,
-# under Muon.
+# Architectures are compared on CPU as plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large
+# enough to hold the edges, under Muon.
 _STACK = {"model.num_layers": 2, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False, "model.init": "fan_in",
           "model.mlp_ratio": 2, "train.batch_size": 64}
 _ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100}
