@@ -156,7 +156,7 @@ def needle(runs, curves):
     solved = sum(step < math.inf for step in steps)
     when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"
     said.append(f"length {length}: {solved} of {len(rows)} solved{when}")
-  pairs = [a < b or b == math.inf for a, b in zip(middle, middle[1:])]
+  pairs = [a < b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
   return sum(pairs), len(pairs), "; ".join(said)
 
 
