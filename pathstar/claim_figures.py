@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.figures import LINES, MARKERS, grid_of, seeds_line
 from pathstar.tables import by, groups, mean, method, paths, series, values
@@ -124,6 +125,9 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
     axes.plot(*zip(*middle), color="0.5", lw=1.2, label="median (unsolved: at least this)")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([length for length, _ in by_length])
     axes.set_title(f"branch token alone, degree {degree}", fontsize=9)
     axes.set_xlabel("length")
