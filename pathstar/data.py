@@ -64,5 +64,9 @@ def train_batches(configs: tuple[Config, ...], part: tuple[slice, ...], start_st
 
 
 def eval_examples(config: Config, split: str) -> dict[str, np.ndarray]:
-  """The fixed examples of a split that evaluations use: all keys of the task, leading axis `eval.num_examples`."""
-  return config.task.examples(config.seed, split, np.arange(config.eval.num_examples))
+  """The fixed examples of a split that evaluations use: all keys of the task, leading axis `eval.num_examples`.
+
+  Of the training split they are those that training sees first, so that a run of less than an epoch has seen them all.
+  """
+  number = np.arange(config.eval.num_examples)
+  return config.task.examples(config.seed, split, number if split == "test" else train_index(config, config.seed, number))
