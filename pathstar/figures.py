@@ -41,7 +41,8 @@ def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]
 
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match on held-out problems by way of training. One cluster a topology and model; points are seeds, dashes chance."""
-  if len({str(row["num_train"]) for row in runs}) > 2:
+  runs = [row for row in runs if row["objective"] != "branch_only"]  # steps_to_solve() draws that
+  if not runs or len({str(row["num_train"]) for row in runs}) > 2:
     return None  # examples() draws it
   clusters = by(runs, lambda row: f"{row['problem']}\n{row['architecture']}\n{row['parameters'] / 1e3:,.0f}k")
   methods = ordered(method(row) for row in runs)

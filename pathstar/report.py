@@ -12,15 +12,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from pathstar import claim_figures, claims, cli, config, figures, metrics, workdir
+from pathstar import claim_figures, claims, cli, config, figures, metrics, scoreboard, workdir
 from pathstar.curves import crossing, learning_order, timeline
 from pathstar.errors import UserError
 from pathstar.tables import SOLVED, groups, mean, read_csv, write_csv
 
 SCORES = ("branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "end_follows_arm", "end_copies_goal",
           "generated_exact_match", "token_error", "snowball_prediction")
-COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "num_train", "architecture", "objective", "order", "seed",
-           "status", "steps", "exact_match_test", "exact_match_train", *SCORES, "chance", "train_seconds", "parameters",
+COLUMNS = ("run_id", "task", "problem", "degree", "length", "num_nodes", "num_train", "epochs", "architecture", "objective", "order",
+           "seed", "status", "steps", "exact_match_test", "exact_match_train", *SCORES, "chance", "train_seconds", "parameters",
            "cheat_step", "branch_accuracy_best", "branch_step")  # and position_k_step_50, .._95, verifier/...
 # `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm.
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
@@ -77,6 +77,7 @@ def _run_row(run_id: str, fields: dict, result: dict) -> dict:
       "run_id": run_id, "task": fields["task.name"], "problem": str(task),
       **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
       "num_train": fields["data.num_train"],
+      "epochs": result["steps"] * fields["train.batch_size"] / (fields["data.num_train"] or math.inf),
       "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
       "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),
@@ -87,18 +88,21 @@ def _run_row(run_id: str, fields: dict, result: dict) -> dict:
 
 
 def table(runs: Sequence[dict]) -> str:
-  """Markdown: one line a group; mean over seeds, every seed's exact match, and how many seeds solve it."""
-  head = ("task", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch", "legal mass",
-          "cheat", "chance", "examples", "steps", "s a run", "parameters")
+  """Markdown: one line a group; mean over seeds, every seed's score (exact match, or the branch token), and how many seeds solve it."""
+  head = ("task", "node ids", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch",
+          "legal mass", "cheat", "chance", "examples", "epochs", "steps", "s a run", "parameters")
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
   for (problem, architecture, method, parameters, num_train), rows in groups(runs).items():
     show = lambda name: "" if math.isnan(value := mean(rows, name)) else f"{value:.3f}"
-    seeds = " ".join(row["status"] if row["status"] != "done" else f"{row['exact_match_test']:.3f}" for row in rows)
-    solved = sum(row["exact_match_test"] >= SOLVED for row in rows)
-    cells = (problem, architecture, method, show("exact_match_test"), seeds, f"{solved} of {len(rows)}",
+    score = "branch_accuracy" if method == "branch_only" else "exact_match_test"
+    seeds = " ".join(row["status"] if row["status"] != "done" else f"{row[score]:.3f}" for row in rows)
+    solved = sum(row[score] >= SOLVED for row in rows)
+    nodes, epochs = (mean(rows, name) for name in ("num_nodes", "epochs"))
+    examples = ("endless", "") if num_train in ("nan", "None") else (num_train, "" if math.isnan(epochs) else f"{epochs:.2g}")
+    cells = (problem, "" if math.isnan(nodes) else f"{nodes:.0f}", architecture, method, show("exact_match_test"), seeds,
+             f"{solved} of {len(rows)}",
              *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
-             "endless" if num_train in ("nan", "None") else num_train, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}",
-             f"{parameters:,}")
+             *examples, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}", f"{parameters:,}")
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines) + "\n"
 
@@ -125,9 +129,10 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes", "",
       *said,
       table(runs),
-      "Exact match is greedy, of the whole path, on held-out problems (`train`: on training examples). `branch`: accuracy of the",
-      "branch token, the first move; `legal mass`: probability on legal first moves; `cheat`: how often the model follows a wrong arm",
-      "that it is forced onto; `chance`: 1/degree. Empty: not defined for this way of training.", "",
+      "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",
+      "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
+      "probability on legal first moves; `cheat`: how often the model follows a wrong arm that it is forced onto; `chance`: exact match",
+      "of a guess (of the arm, where there are arms); `epochs`: passes over the training examples. Empty: not defined here.", "",
       *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
       f"Tables and figures are drawn again from runs.csv and curves.csv by `pathstar report --out={shlex.quote(name)}`.", "",
   ])
@@ -153,7 +158,7 @@ def draw(out: pathlib.Path, name: str) -> None:
     if figure := make(runs, curves):
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
-  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, curves, source)))
+  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source)))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -164,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
   if args.scoreboard:
-    return claims.write_scoreboard(pathlib.Path(args.scoreboard))
+    return scoreboard.write(pathlib.Path(args.scoreboard))
   if not (args.workdir or args.out):
     raise UserError("report: give --workdir, --out, both, or --scoreboard")
   out = pathlib.Path(args.out or pathlib.Path(args.workdir) / "report")
