@@ -1,7 +1,7 @@
 """Runs -> results: runs.csv and curves.csv, a table, figures and a README, from the run files alone.
 
-With `--out` alone the tables and figures are drawn again from the CSV files that lie there; with `--scoreboard=results` the
-README of all claims is written from those of `results/*/`.
+With `--out` alone the tables and figures are drawn again from the CSV files that lie there; `note` in provenance.json is for what a
+reader should know beside them. With `--scoreboard=results` the README of all claims is written from those of `results/*/`.
 """
 
 import argparse
@@ -126,7 +126,8 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       f"- commit: `{source.get('commit', 'unknown')}`",
       f"- hardware: {', '.join(source.get('devices', ['unknown']))}; {source.get('cpu', 'unknown CPU')}",
       f"- versions: {versions}",
-      f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes", "",
+      f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
+      *([f"- note: {source['note']}"] if "note" in source else []), "",
       *said,
       table(runs),
       "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",

@@ -8,6 +8,8 @@ from pathstar.claims import CLAIMS, NEAR, verdicts
 from pathstar.errors import UserError
 from pathstar.tables import SOLVED, paths, read_csv, values
 
+_CONFIGS = {claim.number: claim.config for claim in CLAIMS}
+
 
 def _rows(root: pathlib.Path) -> list[list[str]]:
   """(claim, what it says, the paper, ours, scale, verdict, figure): all claims, with a row for each report in `root` of its config."""
@@ -31,12 +33,15 @@ def table(root: pathlib.Path) -> str:
 
 
 def summary(root: pathlib.Path) -> str:
-  """Markdown: claim and verdict alone, for the front page."""
-  return _markdown(["claim", "what it says", "verdict"], [(row[0], row[1], row[5]) for row in _rows(root)])
+  """Markdown for the front page: claim and verdict alone, of the report that is named as the claim's config if there are several."""
+  rows = {}
+  for row in sorted(_rows(root), key=lambda row: row[3].startswith(f"[{_CONFIGS[row[0]]}]")):
+    rows[row[0]] = (row[0], row[1], row[5])
+  return _markdown(["claim", "what it says", "verdict"], [rows[claim.number] for claim in CLAIMS])
 
 
 def scale(runs: Sequence[dict], source: dict) -> str:
-  """In words: hardware, number of runs and minutes, node ids, and size of the models of a report."""
+  """In words: hardware, number of runs and minutes, node ids, size of the models, and the note of a report."""
   devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in source.get("devices", ["unknown hardware"])}
   span = lambda numbers, form: " to ".join(dict.fromkeys(form(n) for n in (min(numbers), max(numbers))))
   minutes = sum(row["train_seconds"] for row in runs) / 60
@@ -44,6 +49,8 @@ def scale(runs: Sequence[dict], source: dict) -> str:
            f"models of {span([row['parameters'] for row in runs], lambda n: f'{n / 1000:,.0f} thousand')} parameters"]
   if nodes := values(paths(runs) or runs, "num_nodes"):
     parts.append(f"{span(nodes, str)} node ids")
+  if "note" in source:
+    parts.append(source["note"])
   return "; ".join(parts)
 
 
