@@ -2,6 +2,7 @@
 
 A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
 crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves.
+A crash of one of several processes of a job ends the job.
 """
 
 import contextlib
@@ -14,9 +15,22 @@ from collections.abc import Sequence
 
 import jax
 
-from pathstar import hosts, sweep, train, workdir
+from pathstar import hosts, partition, sweep, train, workdir
 from pathstar.errors import UserError
 from pathstar.sweep import Pack
+
+
+def check_meshes(packs: Sequence[Pack]) -> None:
+  """Raises UserError, with every pack whose mesh doesn't fit it or these devices, before any of them starts."""
+  errors = []
+  for pack in packs:
+    first = pack.runs[0].config
+    try:
+      partition.make_mesh(first.mesh, len(pack.runs), first.train.batch_size)
+    except UserError as error:
+      errors.append(f"{pack.pack_id}: {error}")
+  if errors:
+    raise UserError(f"{len(errors)} of {len(packs)} packs are impossible here:\n  " + "\n  ".join(errors))
 
 
 def main(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
@@ -65,7 +79,7 @@ def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
           stack.enter_context(workdir.lock(place))
       if parts := sweep.split_of(folder, pack.pack_id):
         runs = {run.path: run for run in pack.runs}
-        return [sweep.pack([runs[path] for path in paths]) for paths in parts.values()]
+        return [sweep.part([runs[path] for path in paths]) for paths in parts.values()]
       if all(sweep.finished(folder, run) for run in pack.runs):  # by another process, a moment ago
         return []
       print(f"{pack.pack_id}", flush=True)
@@ -83,12 +97,14 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path) -> list[Pack] 
     gc.collect()  # the pack's arrays, before the next attempt
     workdir.write_text(place / sweep.ERROR, crash.traceback)
     print(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / sweep.ERROR}", file=sys.stderr, flush=True)
+    if hosts.several() and not crash.bad_input:  # the others may still be in the step's collectives; only the end of the job frees them
+      raise RuntimeError(f"{pack.pack_id}: {crash.error}")
     todo = [run for run in pack.runs if not sweep.finished(folder, run)]
     size = -(-len(todo) // 2) if crash.out_of_memory else 1
     if crash.bad_input or (len(todo) == 1 and (last or crash.out_of_memory)):
       return crash.error
     if last or crash.out_of_memory:
-      parts = [sweep.pack(todo[first:first + size]) for first in range(0, len(todo), size)]
+      parts = [sweep.part(todo[first:first + size]) for first in range(0, len(todo), size)]
       workdir.write_json(place / sweep.SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
       print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
       return parts

@@ -13,9 +13,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
 from pathstar.errors import UserError, require
+from pathstar.workdir import Held
 
 AUTO = "auto"
-_MESSAGE_BYTES = 2000  # of an error that one process tells the others
+_MESSAGE_BYTES = 2000  # of an error that one process tells the others, its kind in the first
+_SHARED = (Held, UserError, RuntimeError)  # kinds of such errors, the most special first
 
 
 def on_pod() -> bool:
@@ -61,20 +63,29 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-  """What is a user's error for one process in the body is one for all after it, in the same words."""
+  """An exception of one process in the body is one of all after it, in the same words: none is left waiting for another."""
   if not several():
     yield
     return
-  said = ""
+  mine, text = None, np.zeros(_MESSAGE_BYTES, np.uint8)
   try:
     yield
-  except UserError as error:
-    said = str(error)
-  text = np.zeros(_MESSAGE_BYTES, np.uint8)
-  text[:len(said.encode())] = np.frombuffer(said.encode()[:_MESSAGE_BYTES], np.uint8)
-  for other in multihost_utils.process_allgather(text):
-    if other.any():
-      raise UserError(bytes(other).rstrip(b"\0").decode(errors="replace"))
+  except Exception as error:
+    mine = error
+    kind = next((number for number, of in enumerate(_SHARED, 1) if isinstance(error, of)), len(_SHARED))
+    said = (str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}").encode()[:_MESSAGE_BYTES - 1]
+    text[0], text[1:1 + len(said)] = kind, np.frombuffer(said, np.uint8)
+  gathered = multihost_utils.process_allgather(text)
+  if mine is not None:
+    raise mine
+  for other in gathered:
+    if other[0]:
+      raise _SHARED[other[0] - 1](bytes(other[1:]).rstrip(b"\0").decode(errors="replace"))
+
+
+def all_of(holds: bool) -> bool:
+  """Whether it holds for all processes."""
+  return holds if not several() else bool(multihost_utils.process_allgather(np.array(holds)).all())
 
 
 def everywhere(tree):

@@ -35,12 +35,19 @@ def count_work(packs: Sequence[sweep.Pack], platform: str) -> list[Work]:
   return sorted(found, key=lambda w: -w.total_flops)
 
 
+def _size(work: Work) -> float:
+  """What packs of a kind are ordered by: arithmetic of a step of all runs, which is what memory goes with."""
+  return work.flops.total * len(work.pack.runs)
+
+
 def compile_packs(works: Sequence[Work], chosen: Layout, everything: bool, give_up: bool) -> dict[str, Compiled]:
   """Pack id -> what the compiler says, of the ends of each kind or of everything; `give_up` at the first too large."""
   kinds: dict[tuple, list[Work]] = {}
   for work in works:  # most arithmetic first
     kinds.setdefault(work.kind, []).append(work)
-  ends = [group[0] for group in kinds.values()] + [group[-1] for group in kinds.values() if len(group) > 1]
+  for group in kinds.values():
+    group.sort(key=_size)
+  ends = [group[-1] for group in kinds.values()] + [group[0] for group in kinds.values() if len(group) > 1]
   wanted, available, found = works if everything else ends, devices(chosen.part), {}
   for number, work in enumerate(wanted, 1):
     name = work.pack.pack_id
@@ -62,12 +69,11 @@ def peak_bytes(work: Work, works: Sequence[Work], compiled: Mapping[str, Compile
   """
   if work.pack.pack_id in compiled:
     return compiled[work.pack.pack_id].peak_bytes
-  known = [(w.total_flops, compiled[w.pack.pack_id].peak_bytes) for w in works
-           if w.kind == work.kind and w.pack.pack_id in compiled]
+  known = sorted((_size(w), compiled[w.pack.pack_id].peak_bytes) for w in works if w.kind == work.kind and w.pack.pack_id in compiled)
   if not known:
     return None
-  (high, high_bytes), (low, low_bytes) = known[0], known[-1]
-  share = (work.total_flops - low) / (high - low) if high > low else 0.0
+  (low, low_bytes), (high, high_bytes) = known[0], known[-1]
+  share = (_size(work) - low) / (high - low) if high > low else 0.0
   return int(low_bytes + share * (high_bytes - low_bytes))
 
 
@@ -142,6 +148,8 @@ def on_hardware(works: Sequence[Work], whole: Topology, args: argparse.Namespace
   reason = "nothing was compiled (--compile=none)" if args.compile == "none" else missing(whole)
   possible = layouts(works, whole, args.utilisation)
   spec = args.mesh or works[0].config.mesh
+  if args.find and not possible:
+    raise UserError(f"--find: {args.topology} can't be divided so that every pack uses all chips of its job; give --mesh")
   for chosen in possible if args.find else [layout(works, whole, whole, spec, args.utilisation)]:
     compiled = {} if reason else compile_packs(works, chosen, args.compile == "all", give_up=args.find)
     found = rows(works, chosen, compiled)
@@ -166,6 +174,7 @@ def main(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser("pathstar plan", description="What a config costs on hardware that is not here.")
   parser.add_argument("--topology", help="hardware, as in v5e:16x16 or h200:8; without it, only what can be counted")
   parser.add_argument("--mesh", help="mesh of every pack, as in run=5,data=4 (default: the config's)")
+  parser.add_argument("--max_pack", type=int, help="at most this many runs in one program, as for `pathstar sweep`")
   parser.add_argument("--find", action="store_true",
                       help="divide the topology into equal jobs, each with the mesh by which the sweep is done soonest")
   parser.add_argument("--compile", default="ends", help="ends (default; smallest and largest of each kind), all, none")
@@ -178,7 +187,7 @@ def main(argv: Sequence[str]) -> int:
   if args.find and (whole is None or args.mesh):
     raise UserError("--find: needs --topology, and chooses the mesh itself")
   compile_only()
-  packs = sweep.plan(base, module.sweep(arg) if hasattr(module, "sweep") else [{}])
+  packs = sweep.plan(base, module.sweep(arg) if hasattr(module, "sweep") else [{}], args.max_pack)
   works = count_work(packs, whole.chip.platform if whole else "tpu")
   if whole is None:
     found, total, notes = rows(works, None, {}), None, ["for hours and memory, give --topology=v5e:4x4 or another"]

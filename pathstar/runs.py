@@ -42,7 +42,7 @@ def load(run_dir: str | os.PathLike) -> Run:
   Raises:
     UserError: not a run's folder, or nothing saved yet.
   """
-  folder = pathlib.Path(run_dir)
+  folder = workdir.path(run_dir)
   if not (folder / workdir.CONFIG).exists():
     raise UserError(f"workdir = {str(run_dir)!r}: not a run's folder (it has no {workdir.CONFIG})")
   resolve = lambda path: config.resolve(config.override(config.default(), json.loads((path / workdir.CONFIG).read_text())))
@@ -68,7 +68,7 @@ def load(run_dir: str | os.PathLike) -> Run:
 
 def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
-  folder = folder.resolve()
+  folder = folder if workdir.is_remote(folder) else folder.resolve()  # resolve() of gs://b/x is a local path
   for parent in folder.parents:
     if (parent / sweep.PLAN).exists() and folder.is_relative_to(parent / "runs"):
       packs = json.loads((parent / sweep.PLAN).read_text())["packs"]

@@ -33,7 +33,7 @@ ARCHITECTURES = {
         "attention": _STACK | _ADAMW | {"train.num_steps": 1500},
         "mamba": _STACK | _ADAMW | {"model.positions": "none", "model.mlp_ratio": 0, "train.num_steps": 1500},
         "s5_gated": _S5 | {"model.conv_width": 2},
-        "s5": _S5 | {"train.num_steps": 3000},
+        "s5": _S5 | {"train.num_steps": 1500},
     },
     "paper": {
         "attention": {},

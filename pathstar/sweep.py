@@ -14,6 +14,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -52,6 +53,12 @@ class Pack:
 def pack(runs: Sequence[Run]) -> Pack:
   """The pack of these runs, named after the first."""
   return Pack(f"{runs[0].run_id}-x{len(runs)}", tuple(runs))
+
+
+def part(runs: Sequence[Run]) -> Pack:
+  """A pack of what is left of a larger one: its mesh shares out no more runs than there are."""
+  fewer = lambda mesh: re.sub(r"\brun=(\d+)", lambda match: f"run={math.gcd(int(match[1]), len(runs))}", mesh)
+  return pack([dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs])
 
 
 def run_id(run: config.Config) -> str:
@@ -128,10 +135,13 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
     runs = [run for pack in packs for run in pack.runs]
     # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
     for group in {"", *(os.path.dirname(run.path) for run in runs)}:
-      fields = [run.config.fields for run in runs if run.path.startswith(group)]
-      events = tensorboard.Events(workdir.make(folder / "runs" / group) if group else folder)
+      fields = [run.config.fields for run in runs if group in ("", os.path.dirname(run.path))]
+      place = workdir.make(folder / "runs" / group) if group else folder
+      local = workdir.staging(place)
+      events = tensorboard.Events(local)
       events.hparams_domains({name: [f[name] for f in fields] for name in fields[0]})
       events.close()
+      workdir.publish(local, place)
     works = {pack.pack_id: work(pack.runs[0].config) for pack in packs}
     workdir.write_json(file, {"packs": listed, "work": works, **workdir.environment()})
 
@@ -186,8 +196,12 @@ def main(argv: Sequence[str]) -> int:
   if args.backend == "slurm":
     if not _SLURM.exists():
       raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
-    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={os.path.abspath(args.workdir)}", *shlex.split(args.slurm),
-               *(word for word in argv if word.startswith(("--config.", "--max_pack", "--mesh", "--dry_run")))]
+    if args.shard:
+      raise UserError("--shard: is for --backend=local; with slurm the shards are --slurm=\"--shards=4\"")
+    place = args.workdir if workdir.is_remote(args.workdir) else os.path.abspath(args.workdir)
+    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={place}", *shlex.split(args.slurm),
+               *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(["--dry_run"] if args.dry_run else []),
+               *(word for word in argv if word.startswith(("--config.", "--mesh=")))]
     os.execvp("bash", ["bash", str(_SLURM), *options])
   if args.dry_run:
     for one in mine:
@@ -196,6 +210,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
   from pathstar import execute, hosts  # imports training, slow and not needed above
 
+  execute.check_meshes([one for one in mine if not all(finished(folder, run) for run in one.runs)])
   with hosts.together():
     if hosts.is_first():
       prepare(folder, packs)

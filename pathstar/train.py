@@ -180,7 +180,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
         Progress(title, start_step, num_steps, config.train.batch_size * len(configs))))
     recorder = stack.enter_context(contextlib.closing(Recorder(configs, folders, start_step, progress)))
     signalled = stack.enter_context(stop_on_signals())
-    stopped = checkpoints.preempted if hosts.several() else lambda steps: signalled.is_set()
+    stopped = checkpoints.preempted if hosts.several() else signalled.is_set
     begin = time.monotonic()
     if start_step == 0:
       recorder.push(0, evaluate(program, state["params"], examples, decode=True))
@@ -192,7 +192,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
         found |= evaluate(program, state["params"], examples, decode) | {"diverged_at": logged["diverged_at"]}
       recorder.push(step, found, after=logged)
       all_diverged = bool((recorder.diverged_at >= 0).all())
-      stop = stopped(range(step - steps_per_call + 1, step + 1))
+      stop = stopped()
       if step % config.train.checkpoint_every == 0 or step == num_steps or stop or all_diverged:
         recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
         checkpoints.save(step, state, {"train_seconds": extra["train_seconds"] + time.monotonic() - begin})

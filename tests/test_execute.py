@@ -8,7 +8,7 @@ import types
 import jax
 import pytest
 
-from pathstar import cli, sweep, train, workdir
+from pathstar import cli, execute, sweep, train, workdir
 
 
 @pytest.fixture
@@ -101,6 +101,27 @@ def test_a_pack_that_runs_out_of_memory_is_split_in_halves(sweep_file, trained, 
   trained.crash, trained.packs[:] = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory")), []
   assert cli.run(sweep.main, [*argv[:1], f"--workdir={tmp_path / 'other'}", "--max_pack=1"]) == 1
   assert len(trained.packs) == 14  # a run alone that is too large is not tried again
+
+
+def test_what_is_left_of_a_crashed_pack_shares_its_mesh_out_to_fewer_runs(sweep_file, trained, tmp_path, monkeypatch):
+  sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(4)"))
+  monkeypatch.setattr(execute, "check_meshes", lambda packs: None)  # there are no 8 devices here
+  meshes = []
+
+  def crash(configs):
+    meshes.append(configs[0].mesh)
+    return RuntimeError("no") if len(configs) > 1 else None
+
+  trained.crash = crash
+  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", "--mesh=run=4,data=2"]) == 0
+  assert meshes == 2 * (2 * ["run=4,data=2"] + 4 * ["run=1,data=2"])
+
+
+def test_a_mesh_that_fits_no_pack_is_refused_before_the_first_one_starts(command, trained, tmp_path, capsys):
+  assert command("--mesh=run=300") == 2
+  said = capsys.readouterr().err
+  assert "2 of 2 packs are impossible here" in said and said.count("run=300") == 2
+  assert not trained.packs and not (tmp_path / "out").exists()
 
 
 def test_bad_input_is_not_tried_again(command, trained, capsys):

@@ -26,6 +26,13 @@ def test_remote_paths_keep_their_scheme():
   assert isinstance(workdir.path("runs/a"), pathlib.Path) and not workdir.is_remote("runs/a")
 
 
+def test_checkpoints_of_a_remote_run_are_remote(monkeypatch):
+  given = []
+  monkeypatch.setattr("orbax.checkpoint.CheckpointManager", lambda folder, options: given.append(str(folder)))
+  Checkpoints(workdir.path("gs://bucket/run") / "checkpoints", keep=2)
+  assert given == ["gs://bucket/run/checkpoints"]
+
+
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
   """A folder that counts as remote."""
