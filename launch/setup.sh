@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Makes .venv with pathstar in it, once; sourced by the launch scripts and tests/run.sh as `setup EXTRA`.
-# PATHSTAR_PYTHON names the interpreter to use (default: the first of python3.12, python3.11, python3 that is new enough).
+# PATHSTAR_PYTHON names the interpreter to use (default: the first of python3.11, python3.12, python3 that is new enough).
 
-fail() { echo "error: $*" >&2; exit 1; }
+declare -F fail >/dev/null || fail() { echo "error: $*" >&2; exit 2; }
 
 setup() {
   local extra=$1 python stamp

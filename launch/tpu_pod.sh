@@ -56,7 +56,8 @@ esac
 
 where=("--project=$project" "--zone=$zone")
 workdir=gs://$bucket/$name
-sweep=$(quoted .venv/bin/pathstar sweep --distributed "--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})
+# After a lost connection the old processes may still run: a new start waits for them.
+sweep=$(quoted flock .sweep .venv/bin/pathstar sweep --distributed "--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})
 python="command -v python3.11 >/dev/null || { sudo apt-get -q update && sudo apt-get -qy install python3.11-venv; }"
 install="$python && mkdir -p pathstar && tar -xzf pathstar.tar.gz -C pathstar && cd pathstar && . launch/setup.sh && setup tpu"
 create=(gcloud compute tpus queued-resources create "$name" "${where[@]}" "--node-id=$name" "--accelerator-type=$type"
@@ -84,17 +85,24 @@ if [ -n "$dry_run" ]; then
 fi
 command -v gcloud >/dev/null || fail "gcloud was not found: see https://cloud.google.com/sdk/docs/install"
 
-# The slice's state: ACTIVE, ACCEPTED, PROVISIONING, WAITING_FOR_RESOURCES, SUSPENDED, FAILED, ...; empty if there is none.
-state() { "${describe[@]}" 2>/dev/null || true; }
+# The slice's state: ACTIVE, ACCEPTED, PROVISIONING, WAITING_FOR_RESOURCES, SUSPENDED, FAILED, ...; empty if there is none, UNKNOWN if
+# gcloud can't tell, as without a network.
+state() {
+  if ! "${describe[@]}" 2>"$said"; then grep -q NOT_FOUND "$said" || echo UNKNOWN; fi
+}
+said=$(mktemp)
 
 # Gets the slice and waits until it is active; one that was lost is deleted first.
 get() {
+  local asked=''
   echo "asking for $type in $zone${spot:+ at spot price}: billed from when it is active${keep:+, and until you delete it (--keep)}"
   while true; do
     case $(state) in
       ACTIVE) return ;;
-      '') "${create[@]}" ;;
-      SUSPENDED|SUSPENDING|FAILED) "${delete[@]}" ;;
+      '') "${create[@]}"; asked=1 ;;
+      FAILED) if [ -n "$asked" ]; then fail "$type was refused (no quota, or no such type in $zone?)"; else "${delete[@]}"; fi ;;
+      SUSPENDED|SUSPENDING) "${delete[@]}" ;;
+      UNKNOWN) echo "the state of $name is not known ($(tail -n 1 "$said")); trying again" ;;
     esac
     sleep "${PATHSTAR_POLL_S:-30}"
   done
@@ -123,6 +131,10 @@ for ((start = 1; start <= starts; start++)); do
   echo "the sweep was cut off (start $start of $starts); it resumes"
 done
 mkdir -p "$out"
-"${fetch[@]}"
-echo "results: $out"
+if "${fetch[@]}"; then
+  echo "results: $out"
+else
+  echo "error: the results could not be fetched; they are in $workdir" >&2
+  [ $status != 0 ] || status=1
+fi
 exit $status

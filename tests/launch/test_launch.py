@@ -94,8 +94,10 @@ GCLOUD = """#!/usr/bin/env bash
 cd "$CLOUD"
 echo "$*" >>calls
 case "$*" in
-  *describe*) cat state 2>/dev/null || exit 1 ;;
-  *"queued-resources create"*) echo ACTIVE >state ;;
+  *describe*)
+    if [ -e offline ]; then echo "ERROR: no route to host" >&2; rm offline; exit 1; fi
+    cat state 2>/dev/null || { echo "ERROR: NOT_FOUND: no such resource" >&2; exit 1; } ;;
+  *"queued-resources create"*) cat created >state ;;
   *"queued-resources delete"*) rm state ;;
   *"pathstar sweep"*)
     read -r left <fails
@@ -113,7 +115,8 @@ def cloud(tmp_path):
   names = {"queued-resources create": "create", "queued-resources delete": "delete", "pathstar sweep": "sweep", "setup tpu": "install",
            "storage rsync": "fetch"}
 
-  def run(fails, lost, *words, code=255):
+  def run(fails, lost, *words, code=255, created="ACTIVE"):
+    (tmp_path / "created").write_text(f"{created}\n")
     (tmp_path / "fails").write_text(f"{fails}\n")
     (tmp_path / "code").write_text(f"{code}\n")
     (tmp_path / "lost").write_text(f"{lost}\n")
@@ -151,6 +154,19 @@ def test_a_sweep_that_fails_by_itself_is_not_repeated_and_the_slice_is_deleted(c
 def test_a_slice_that_is_lost_again_and_again_is_given_up(cloud):
   status, calls, state, _ = cloud(9, "FAILED", "--starts=2")
   assert status == 255 and calls.count("sweep") == 2 and calls[-2:] == ["fetch", "delete"] and state is None
+
+
+def test_while_the_network_is_away_no_second_slice_is_asked_for(cloud, tmp_path):
+  (tmp_path / "state").write_text("ACTIVE\n")
+  (tmp_path / "offline").touch()
+  status, calls, state, out = cloud(0, "")
+  assert (status, calls, state) == (0, ["install", "sweep", "fetch", "delete"], None)
+  assert "is not known (ERROR: no route to host); trying again" in out
+
+
+def test_a_request_that_is_refused_ends_it_and_is_taken_back(cloud):
+  status, calls, state, _ = cloud(0, "", created="FAILED")
+  assert (status, calls, state) == (2, ["create", "delete"], None)
 
 
 def test_a_kept_slice_stays_and_says_what_it_costs(cloud):
