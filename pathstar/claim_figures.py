@@ -33,6 +33,29 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   return figure
 
 
+def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
+  """The first move stays an even guess among the legal ones. Points are seeds, at the end of training; an even guess has both at 1."""
+  panels = groups([row for row in paths(runs) if method(row) == "next_token" and values([row], "branch_entropy") and row["degree"] > 1])
+  if not panels:
+    return None
+  figure = Figure(figsize=(max(4.5, 1.2 + 0.9 * len(panels)), 3.2), layout="constrained")
+  axes = figure.add_subplot()
+  lines = (("entropy among legal moves / log(degree)", lambda row: row["branch_entropy"] / math.log(row["degree"])),
+           ("probability on legal moves", lambda row: row["legal_mass"]), ("first move right", lambda row: row["branch_accuracy"]))
+  for number, (label, value) in enumerate(lines):
+    for x, rows in enumerate(panels.values()):
+      at = x + 0.28 * (number - 1) + np.linspace(-0.07, 0.07, len(rows)) * (len(rows) > 1)
+      axes.scatter(at, [value(row) for row in rows], s=26, marker=MARKERS[number], facecolor=str(0.5 * number), edgecolor="black", lw=0.8,
+                   label=label if x == 0 else None)
+      axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label="1/degree" if x + number == 0 else None)
+  axes.axhline(1, color="0.7", lw=0.8, zorder=0)
+  axes.set_xticks(range(len(panels)), [f"{problem}\n{architecture}" for problem, architecture, *_ in panels], fontsize=8)
+  axes.set_ylim(0, 1.06)
+  axes.spines[["top", "right"]].set_visible(False)
+  figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+  return figure
+
+
 def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   """The step at which each position of the path is learned. Its accuracy crosses 95 %; open marks above the line: not within the run."""
   panels = {key: rows for key, rows in groups(paths(runs)).items() if key[2] in ("reversed", "teacherless")
@@ -136,4 +159,4 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
   return figure
 
 
-ALL = {make.__name__: make for make in (timeline, learning_order, snowball, verifier, steps_to_solve)}
+ALL = {make.__name__: make for make in (timeline, first_move, learning_order, snowball, verifier, steps_to_solve)}

@@ -201,7 +201,7 @@ CLAIMS = (
     Claim("2", "failure", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.",
           "96 to 100 %, but for G(20,5), which no model fits", "timeline", cheats),
     Claim("3", "failure", "The first move stays a uniform guess among the legal ones.",
-          "trained on the first move alone 50.2, 50.4, 18.9, 10.4, 4.5 % on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "timeline",
+          "trained on the first move alone 50.2, 50.4, 18.9, 10.4, 4.5 % on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "first_move",
           indecipherable),
     Claim("4", "timeline", "The cheat is learned first; then nothing is left that could teach the first move.", "argued", "timeline",
           cheat_comes_first),

@@ -40,7 +40,7 @@ def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]
 
 
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match on held-out problems by way of training. One cluster a topology and model; points are seeds, dashes chance."""
+  """Exact match on held-out problems by way of training (crosses: training ones). One cluster a topology and model; points are seeds."""
   runs = [row for row in runs if row["objective"] != "branch_only"]  # steps_to_solve() draws that
   if not runs or len({str(row["num_train"]) for row in runs}) > 2:
     return None  # examples() draws it
@@ -60,6 +60,10 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
                  lw=0.8, label=name if name not in axes.get_legend_handles_labels()[1] else None)
         spread = np.linspace(-0.25, 0.25, len(scores)) * width if len(scores) > 1 else [0]
         axes.scatter(at + np.array(spread), scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
+        train = values([row for row in rows if method(row) == name], "exact_match_train")
+        if len(train) == len(scores):
+          for color, line in (("white", 2.2), ("black", 0.8)):
+            axes.scatter(at + np.array(spread), train, s=16, marker="x", color=color, lw=line, zorder=5)
   axes.set_xticks(range(len(clusters)), clusters, fontsize=8)
   axes.set_ylim(0, 1.04)
   axes.set_ylabel("exact match on held-out problems")
