@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from pathstar import claim_figures, claims, cli, config, figures, metrics, scoreboard, workdir
+from pathstar import claim_figures, claims, cli, config, figures, metrics, scaling, scoreboard, workdir
 from pathstar.curves import crossing, learning_order, timeline
 from pathstar.errors import UserError
 from pathstar.tables import SOLVED, groups, mean, read_csv, write_csv
@@ -166,7 +166,7 @@ def main(argv: Sequence[str]) -> int:
   """`pathstar report`."""
   parser = argparse.ArgumentParser("pathstar report", description="Tables and figures of finished runs.")
   parser.add_argument("--workdir", help="folder of a sweep or of a run; without it, redraw --out from its CSV files")
-  parser.add_argument("--out", help="folder to write to (default: WORKDIR/report)")
+  parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
   if args.scoreboard:
@@ -182,8 +182,10 @@ def main(argv: Sequence[str]) -> int:
     if not folder.is_dir():
       raise UserError(f"workdir = {args.workdir!r}: no such folder")
     write(out, name, *collect(folder), provenance(folder))
-  elif (out / "runs.csv").exists():
+  elif (out / "curves.csv").exists():
     draw(out, name)
+  elif (out / "runs.csv").exists():  # of `pathstar bench`
+    scaling.redraw(out)
   else:
     raise UserError(f"out = {args.out!r}: holds no runs.csv to draw from; give --workdir")
   print((out / "table.md").read_text())

@@ -6,6 +6,7 @@ draws it.
 """
 
 import dataclasses
+import json
 import pathlib
 import shlex
 import time
@@ -131,10 +132,16 @@ def draw(rows: Sequence[dict]) -> Figure:
 
 
 def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
-  """runs.csv, table.md, a figure if there are several lengths, and a README that says where they come from."""
-  source = workdir.environment()
+  """runs.csv and provenance.json, and what is drawn from them."""
   out.mkdir(parents=True, exist_ok=True)
   tables.write_csv(out / "runs.csv", COLUMNS, rows)
+  workdir.write_json(out / "provenance.json", workdir.environment())
+  redraw(out)
+
+
+def redraw(out: pathlib.Path) -> None:
+  """table.md, a figure if there are several lengths, and a README that says where they come from, from the files in `out`."""
+  rows, source = tables.read_csv(out / "runs.csv"), json.loads((out / "provenance.json").read_text())
   lines = "\n".join(table(rows)) + "\n"
   (out / "table.md").write_text(lines)
   picture = []
@@ -151,4 +158,5 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
       "`ms a step`, of all runs of a pack together, is the fastest dispatch; `over the first` the median of ratios between dispatches",
       "that took turns; `examples/s` of all runs together; peak MiB is what the compiler reserves for a step: arguments, results and",
       "temporaries.", "",
-      *picture]))
+      *picture,
+      f"Table and figure are drawn again from runs.csv by `pathstar report --out={shlex.quote(out.as_posix())}`.", ""]))

@@ -14,7 +14,7 @@ from pathstar.errors import UserError
 from pathstar.tables import read_csv, write_csv
 
 ROOT = pathlib.Path(__file__).parent.parent
-REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/curves.csv"))
+REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/runs.csv"))
 
 
 def run(**values):
@@ -108,8 +108,8 @@ def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkey
   monkeypatch.chdir(tmp_path)
   out = pathlib.Path("results") / folder.name
   out.mkdir()
-  for name in ("runs.csv", "curves.csv", "provenance.json"):
-    shutil.copy(folder / name, out)
+  for file in (*folder.glob("*.csv"), folder / "provenance.json"):
+    shutil.copy(file, out)
   assert report.main([f"--out={out}"]) == 0
   assert {file.name for file in out.iterdir()} == {file.name for file in folder.iterdir()}
   for name in ("README.md", "table.md"):
