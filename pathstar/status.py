@@ -40,7 +40,7 @@ class Entry:
     return self._parts()[1]
 
   def _parts(self) -> tuple[str, str]:
-    return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]{4})", pathlib.PurePosixPath(self.path).name).groups()
+    return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]+)", pathlib.PurePosixPath(self.path).name).groups()
 
 
 def read(folder: pathlib.Path) -> list[Entry]:

@@ -62,9 +62,9 @@ def part(runs: Sequence[Run]) -> Pack:
 
 
 def run_id(run: config.Config) -> str:
-  """Deterministic, readable name: architecture, method, topology, seed, and four digits of the config's hash."""
+  """Deterministic, readable name: architecture, method, topology, seed, and eight digits of the config's hash."""
   fields = {name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}
-  digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:4]
+  digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
   return f"{run.architecture}-{run.method}-{run.task.slug}-s{run.seed}-{digest}"
 
 

@@ -75,6 +75,11 @@ def test_run_ids_are_readable_unique_and_always_the_same(base):
   assert same.runs[0].run_id == run.run_id != other.runs[0].run_id
 
 
+def test_ids_of_many_cells_that_differ_in_their_hash_alone_do_not_collide(base):
+  [pack] = sweep.plan(base, [{"optimizer.learning_rate": 1e-3 * (1 + i / 1000)} for i in range(600)])
+  assert len({run.run_id for run in pack.runs}) == 600
+
+
 def test_impossible_cells_are_all_listed_at_once(base):
   cells = [{"seed": 0}, {"task.degree": 0}, {"seed": 1}, {"model.num_head": 2}, {"seed": 0}]
   with pytest.raises(UserError) as error:
