@@ -152,13 +152,14 @@ def flat_in_length(runs):
 
 
 def verifier_is_blind(runs):
-  def gap(row):
+  def over_blind(row):
     names = [name for name in row if re.fullmatch(r"verifier/\w+_\d+", name) and not math.isnan(row[name])]
-    return max((row[name] - row[f"{name}_blind"] for name in names), key=abs)
+    return [row[name] - row[f"{name}_blind"] for name in names]
 
-  runs = [row | {"gap": gap(row)} for row in runs if values([row], "verifier/best_of_1")]
-  held, of, said = _each(runs, lambda row: abs(row["gap"]) <= NEAR and row["cheat_accuracy"] >= SOLVED, "gap", 3)
-  return held, of, f"largest difference from a blind guess, of all k, {said}"
+  runs = [row | {"gain": max(over_blind(row)), "loss": -min(over_blind(row))} for row in runs if values([row], "verifier/best_of_1")]
+  held, of, said = _each(runs, lambda row: row["gain"] <= NEAR and row["cheat_accuracy"] >= SOLVED, "gain", 3)
+  most = max(values(runs, "loss"), default=math.nan)
+  return held, of, f"largest gain over a blind guess, of all k, {said}; and up to {most:.2f} below it, where an uneven guess repeats itself"
 
 
 def shown_work(runs):

@@ -73,7 +73,7 @@ def write(root: pathlib.Path) -> int:
       f"if train and test are a guess; 2: cheat >= 0.98; 3: entropy >= 0.97 log(degree) and probability on legal moves >= {SOLVED}; 4: the",
       f"cheat reaches {SOLVED}, and the first move is a guess ever after; 5: train and test within {NEAR} of each other; 6: exact match",
       f">= 0.99; 7: no position later than an earlier one, of runs that learn all; 8: a guess with cheat >= {SOLVED} forward, >= 0.99",
-      f"reversed; 9a: a guess, and the forecast off by more than {NEAR}; 9b: within {NEAR} of a blind guess for every k, with cheat >=",
+      f"reversed; 9a: a guess, and the forecast off by more than {NEAR}; 9b: at most {NEAR} above a blind guess for every k, with cheat >=",
       f"{SOLVED}; 10: exact match >= {SOLVED}; 11: the median step at least doubles with a node; 12: teacherless is above next-token",
       "training where they differ. Scores are of held-out problems but for `train`.", ""]))
   print(f"scoreboard: {root}/README.md")

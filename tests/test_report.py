@@ -49,7 +49,6 @@ def verdict(number, runs):
     ("8", {"architecture": "mamba"}, {"architecture": "mamba", "cheat_accuracy": 0.9}),
     ("9a", {}, {"snowball_prediction": 0.49}),
     ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5}, {"verifier/best_of_1": 0.7, "verifier/best_of_1_blind": 0.5}),
-    ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5}, {"verifier/best_of_1": 0.3, "verifier/best_of_1_blind": 0.5}),
     ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5},
      {"verifier/best_of_1": 0.0, "verifier/best_of_1_blind": 0.0, "cheat_accuracy": 0.0}),
     ("10", {"problem": "G(2,5) search", "exact_match_test": 0.97}, {"problem": "G(2,5) search", "exact_match_test": 0.5}),
