@@ -69,8 +69,8 @@ def base(scale: str) -> ConfigDict:
   return fields
 
 
-def next_token(scale: str) -> ConfigDict:
-  """As `base`, for what is about the cheat alone; at CPU scale by the plain stack of configs/architectures.py.
+def plain_stack(scale: str) -> ConfigDict:
+  """As `base`; at CPU scale the plain stack of configs/architectures.py, for claims that hang on following edges and nothing else.
 
   The looped model under Muon sometimes learns to look nodes up from the goal before it learns to follow edges from the token before,
   and can then plan; and at a high rate its guesses of the first move are less even.

@@ -14,7 +14,7 @@ from pathstar.sweep import chain, product
 
 
 def get_config(arg: str = ""):
-  return scales.next_token(scales.arguments(arg).scale)
+  return scales.plain_stack(scales.arguments(arg).scale)
 
 
 def sweep(arg: str = ""):

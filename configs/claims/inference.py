@@ -15,7 +15,7 @@ from pathstar.sweep import product
 
 def get_config(arg: str = ""):
   scale = scales.arguments(arg).scale
-  config = scales.next_token(scale)
+  config = scales.plain_stack(scale)
   config.eval.update(num_samples=8)
   if scale == "cpu":
     config.eval.update(every=500)

@@ -13,7 +13,7 @@ from pathstar.sweep import product
 
 
 def get_config(arg: str = ""):
-  config = scales.next_token(scales.arguments(arg).scale)
+  config = scales.plain_stack(scales.arguments(arg).scale)
   config.eval.update(every=100 if scales.arguments(arg).scale == "paper" else 25, num_examples=500)
   config.train.update(log_every=config.eval.every)
   return config
