@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pathstar import hosts, metrics, train, workdir
+from pathstar import config, hosts, metrics, sweep, train, workdir
 from pathstar.errors import UserError
 
 FIELDS = {"train.num_steps": 200, "train.steps_per_call": 2, "train.log_every": 20, "train.checkpoint_every": 100, "eval.every": 100,
@@ -18,26 +18,27 @@ FIELDS = {"train.num_steps": 200, "train.steps_per_call": 2, "train.log_every": 
 RUN = pathlib.Path(__file__).parent / "one_process.py"
 
 
+def together(processes, arguments):
+  """Exit status, output and errors of processes started at once by arguments(i, what --distributed says); 8 devices in all."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = free.getsockname()[1]
+  started = []
+  for i in range(processes):
+    how = f"localhost:{port},{processes},{i}" if processes > 1 else None
+    # Without the cache: only the first process may write there, and the second would compile while the first waits for it.
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(8 // processes), "JAX_ENABLE_COMPILATION_CACHE": "0"}
+    started.append(subprocess.Popen([sys.executable, *map(str, arguments(i, how))], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                    text=True, env=environment))
+  ended = [process.communicate(timeout=300) for process in started]
+  return [process.returncode for process in started], [out for out, _ in ended], [error for _, error in ended]
+
+
 @pytest.fixture(scope="module")
 def job(tiny):
-  """job(folder, processes, mesh, stop_at) -> exit statuses and standard error of each process; 8 devices in all."""
-
-  def run(folder, processes, mesh, stop_at=None):
-    with socket.socket() as free:
-      free.bind(("localhost", 0))
-      port = free.getsockname()[1]
-    started = []
-    for i in range(processes):
-      how = f"localhost:{port},{processes},{i}" if processes > 1 else None
-      argument = json.dumps([tiny.fields | FIELDS, mesh, str(folder), how, stop_at if i == processes - 1 else None])
-      # Without the cache: only the first process may write there, and the second would compile while the first waits for it.
-      environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(8 // processes), "JAX_ENABLE_COMPILATION_CACHE": "0"}
-      started.append(subprocess.Popen([sys.executable, RUN, argument], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                      env=environment))
-    ended = [process.communicate(timeout=300) for process in started]
-    return [process.returncode for process in started], [out for out, _ in ended], [error for _, error in ended]
-
-  return run
+  """job(folder, processes, mesh, stop_at) -> exit statuses, outputs and standard errors of a pack's processes."""
+  return lambda folder, processes, mesh, stop_at=None: together(processes, lambda i, how: [
+      RUN, json.dumps([tiny.fields | FIELDS, mesh, str(folder), how, stop_at if i == processes - 1 else None])])
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,26 @@ def test_what_one_process_refuses_both_refuse(job, tmp_path):
 def test_devices_of_other_processes_are_not_left_out(job, tmp_path):
   status, _, error = job(tmp_path, 2, "run=2")
   assert status == [2, 2] and all("must be of all 8 devices, since they belong to several processes" in text for text in error)
+
+
+@pytest.mark.slow
+def test_a_sweep_by_two_processes_passes_over_what_another_holds_and_is_finished_later(tiny, tmp_path):
+  grid, folder = tmp_path / "grid.py", tmp_path / "out"
+  grid.write_text(
+      f"from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
+      f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
+      f"def sweep(arg=''):\n  return product({{'objective.name': ['next_token', 'teacherless'], 'seed': range(2)}})\n")
+  base, module, arg = config.load(str(grid))
+  held = sweep.plan(base, module.sweep(arg))[0]
+  arguments = lambda i, how: ["-m", "pathstar.sweep", f"--config={grid}", f"--workdir={folder}", f"--distributed={how}"]
+  sweep.prepare(folder, sweep.plan(base, module.sweep(arg)))
+  with workdir.lock(workdir.make(folder / "packs" / held.pack_id)):
+    status, out, error = together(2, arguments)
+  assert status == [0, 0], error
+  assert all("2 of 4 runs finished" in text and "2 more are in the hands of other processes" in text for text in out)
+  status, out, error = together(2, arguments)
+  assert status == [0, 0] and all("4 of 4 runs finished" in text for text in out), error
+  assert len(list(folder.glob("runs/*/result.json"))) == 4
 
 
 @pytest.mark.parametrize("how", ["here", "here:1,2", "here:1,2,2", "here:1,a,0", "here,2,0"])
