@@ -22,7 +22,7 @@ class Checkpoints:
   """The newest `keep` checkpoints in a folder."""
 
   def __init__(self, folder: pathlib.Path, keep: int):
-    self._folder = folder if workdir.is_remote(folder) else folder.absolute()  # absolute() of gs://b/x is a local path
+    self._folder = workdir.absolute(folder)
     self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
 

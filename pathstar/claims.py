@@ -41,8 +41,12 @@ def _next_token(runs, architecture="transformer"):
   return [row for row in paths(runs) if method(row) == "next_token" and row["architecture"] == architecture]
 
 
+def _margin(row: dict) -> float:
+  return min(NEAR, row["chance"] / 4)
+
+
 def _guesses(row: dict, column: str = "exact_match_test") -> bool:
-  return abs(row[column] - row["chance"]) <= min(NEAR, row["chance"] / 4)
+  return abs(row[column] - row["chance"]) <= _margin(row)
 
 
 def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digits: int = 2) -> tuple[int, int, str]:
@@ -83,7 +87,7 @@ def indecipherable(runs):
 
 def cheat_comes_first(runs):
   runs = _next_token(runs)
-  stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * min(NEAR, row["chance"] / 4)
+  stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * _margin(row)
   held, of, _ = _each(runs, stays, "cheat_step")
   best = "; ".join(f"{key[0]} {max(values(rows, 'branch_accuracy_best'), default=math.nan):.2f}" for key, rows in groups(runs).items())
   steps = values(runs, "cheat_step")

@@ -43,8 +43,13 @@ class Work:
     return self.config.train.batch_size * self.config.input_length
 
   @property
+  def step_flops(self) -> float:
+    """Of one step of all runs: with it goes the memory that packs of a kind take."""
+    return self.flops.total * len(self.pack.runs)
+
+  @property
   def total_flops(self) -> float:
-    return self.flops.total * self.config.train.num_steps * len(self.pack.runs)
+    return self.step_flops * self.config.train.num_steps
 
   @property
   def kind(self) -> tuple:

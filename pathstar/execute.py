@@ -40,7 +40,7 @@ def main(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
     train.Stopped: a signal came; the same command resumes.
   """
   if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
-    jax.config.update("jax_compilation_cache_dir", str((folder if workdir.is_remote(folder) else folder.absolute()) / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute(folder) / "compiled"))
   failed, held = [], []
   with train.stop_on_signals() as stop:
     todo, passed = list(packs), []
@@ -69,7 +69,7 @@ def main(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
 
 def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
   """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
-  if all(sweep.finished(folder, run) for run in pack.runs):
+  if sweep.all_finished(folder, pack):
     return []
   place = workdir.make(folder / "packs" / pack.pack_id)
   try:
@@ -80,7 +80,7 @@ def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
       if parts := sweep.split_of(folder, pack.pack_id):
         runs = {run.path: run for run in pack.runs}
         return [sweep.part([runs[path] for path in paths]) for paths in parts.values()]
-      if all(sweep.finished(folder, run) for run in pack.runs):  # by another process, a moment ago
+      if sweep.all_finished(folder, pack):  # by another process, a moment ago
         return []
       print(f"{pack.pack_id}", flush=True)
       return _train(folder, pack, place)

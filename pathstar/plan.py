@@ -35,18 +35,13 @@ def count_work(packs: Sequence[sweep.Pack], platform: str) -> list[Work]:
   return sorted(found, key=lambda w: -w.total_flops)
 
 
-def _size(work: Work) -> float:
-  """What packs of a kind are ordered by: arithmetic of a step of all runs, which is what memory goes with."""
-  return work.flops.total * len(work.pack.runs)
-
-
 def compile_packs(works: Sequence[Work], chosen: Layout, everything: bool, give_up: bool) -> dict[str, Compiled]:
   """Pack id -> what the compiler says, of the ends of each kind or of everything; `give_up` at the first too large."""
   kinds: dict[tuple, list[Work]] = {}
   for work in works:  # most arithmetic first
     kinds.setdefault(work.kind, []).append(work)
   for group in kinds.values():
-    group.sort(key=_size)
+    group.sort(key=lambda work: work.step_flops)
   ends = [group[-1] for group in kinds.values()] + [group[0] for group in kinds.values() if len(group) > 1]
   wanted, available, found = works if everything else ends, devices(chosen.part), {}
   for number, work in enumerate(wanted, 1):
@@ -69,11 +64,11 @@ def peak_bytes(work: Work, works: Sequence[Work], compiled: Mapping[str, Compile
   """
   if work.pack.pack_id in compiled:
     return compiled[work.pack.pack_id].peak_bytes
-  known = sorted((_size(w), compiled[w.pack.pack_id].peak_bytes) for w in works if w.kind == work.kind and w.pack.pack_id in compiled)
+  known = sorted((w.step_flops, compiled[w.pack.pack_id].peak_bytes) for w in works if w.kind == work.kind and w.pack.pack_id in compiled)
   if not known:
     return None
   (low, low_bytes), (high, high_bytes) = known[0], known[-1]
-  share = (_size(work) - low) / (high - low) if high > low else 0.0
+  share = (work.step_flops - low) / (high - low) if high > low else 0.0
   return int(low_bytes + share * (high_bytes - low_bytes))
 
 
@@ -88,7 +83,7 @@ def rows(works: Sequence[Work], chosen: Layout | None, compiled: Mapping[str, Co
         "runs": num_runs,
         "parameters": work.parameters,
         "tokens": work.tokens * work.config.train.num_steps * num_runs,
-        "flops_per_step": work.flops.total * num_runs,
+        "flops_per_step": work.step_flops,
         "flops": work.total_flops,
         "compiled": result is not None,
         "compile_seconds": result and round(result.seconds, 1),

@@ -171,6 +171,10 @@ def finished(folder: pathlib.Path, run: Run) -> bool:
   return (folder / "runs" / run.path / workdir.RESULT).exists()
 
 
+def all_finished(folder: pathlib.Path, pack: Pack) -> bool:
+  return all(finished(folder, run) for run in pack.runs)
+
+
 def main(argv: Sequence[str]) -> int:
   """`pathstar sweep`."""
   if "--status" in argv:  # needs no config
@@ -198,19 +202,18 @@ def main(argv: Sequence[str]) -> int:
       raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
     if args.shard:
       raise UserError("--shard: is for --backend=local; with slurm the shards are --slurm=\"--shards=4\"")
-    place = args.workdir if workdir.is_remote(args.workdir) else os.path.abspath(args.workdir)
-    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={place}", *shlex.split(args.slurm),
+    options = [f"--config={os.path.abspath(args.config)}", f"--workdir={workdir.absolute(args.workdir)}", *shlex.split(args.slurm),
                *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(["--dry_run"] if args.dry_run else []),
                *(word for word in argv if word.startswith(("--config.", "--mesh=")))]
     os.execvp("bash", ["bash", str(_SLURM), *options])
   if args.dry_run:
     for one in mine:
-      state = "finished" if all(finished(folder, run) for run in one.runs) else "to do"
+      state = "finished" if all_finished(folder, one) else "to do"
       print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
     return 0
   from pathstar import execute, hosts  # imports training, slow and not needed above
 
-  execute.check_meshes([one for one in mine if not all(finished(folder, run) for run in one.runs)])
+  execute.check_meshes([one for one in mine if not all_finished(folder, one)])
   with hosts.together():
     if hosts.is_first():
       prepare(folder, packs)

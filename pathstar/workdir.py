@@ -39,6 +39,11 @@ def path(folder: str | os.PathLike) -> pathlib.Path:
   return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder)
 
 
+def absolute(folder: str | os.PathLike) -> pathlib.Path:
+  """The folder wherever the process may go; a remote one is that already, and pathlib would make a local path of it."""
+  return path(folder) if is_remote(folder) else pathlib.Path(folder).absolute()
+
+
 def make(folder: str | os.PathLike) -> pathlib.Path:
   """The folder, made if absent. Raises UserError if it can't be written to."""
   made = path(folder)

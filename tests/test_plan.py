@@ -172,7 +172,7 @@ def test_memory_goes_with_the_size_of_a_step_and_not_with_their_number(tiny):
   works = [cost.Work(sweep.Pack(name, (run(name, steps),)), 10, flops.Flops(size, 0.0))
            for name, size, steps in (("long", 1.0, 1000), ("large", 9.0, 10))]
   compiled = {"long": topology.Compiled(100, 1000, {}, 1.0)}
-  assert plan._size(works[1]) == 9 * plan._size(works[0]) and works[0].total_flops > works[1].total_flops
+  assert works[1].step_flops == 9 * works[0].step_flops and works[0].total_flops > works[1].total_flops
   assert plan.peak_bytes(works[0], works, compiled) == 100
   both = compiled | {"large": topology.Compiled(900, 1000, {}, 1.0)}
   middle = cost.Work(sweep.Pack("middle", (run("middle", 10),)), 10, flops.Flops(5.0, 0.0))
