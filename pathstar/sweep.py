@@ -7,6 +7,8 @@ same command again skips what is finished, resumes what is not and retries what 
 A sweep of more than 200 runs puts them in groups, runs/<group>/<run_id>/, each with its own table of hyperparameters: TensorBoard
 turns sluggish at that number, so point it at one group, `tensorboard --logdir=D/runs/<group>`. The group is the topology, and
 where one topology has more than 200 runs the architecture and then the method too.
+
+A run's id names every field in which runs of its architecture, method and topology differ, so that curves are found by name.
 """
 
 import argparse
@@ -61,11 +63,22 @@ def part(runs: Sequence[Run]) -> Pack:
   return pack([dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs])
 
 
-def run_id(run: config.Config) -> str:
-  """Deterministic, readable name: architecture, method, topology, seed, and eight digits of the config's hash."""
+def run_id(run: config.Config, told_by: Sequence[str] = ()) -> str:
+  """Deterministic, readable name: architecture, method, topology, fields `told_by`, seed, and eight digits of the config's hash."""
   fields = {name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}
   digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
-  return f"{run.architecture}-{run.method}-{run.task.slug}-s{run.seed}-{digest}"
+  told = [re.sub(r"[^\w.=+-]", "_", f"{name.split('.')[-1]}={fields[name]}") for name in told_by]
+  return "-".join([_kind(run), *told, f"s{run.seed}", digest])
+
+
+def _kind(run: config.Config) -> str:
+  return f"{run.architecture}-{run.method}-{run.task.slug}"
+
+
+def _varied(runs: Sequence[config.Config]) -> list[str]:
+  """The fields, but for the seed, in which runs of one kind differ."""
+  names = (name for name in runs[0].fields if name != "seed" and name not in config.FREE_FIELDS)
+  return sorted(name for name in names if any(run.fields[name] != runs[0].fields[name] for run in runs))
 
 
 def work(run: config.Config) -> int:
@@ -94,7 +107,7 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None) -
   if errors:
     raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  " + "\n  ".join(errors))
   shapes: dict[str, list[Run]] = {}
-  for run in _placed(resolved):
+  for run in _placed(list(resolved.values())):
     shape = {k: v for k, v in run.config.fields.items() if k not in config.VALUE_FIELDS}
     shapes.setdefault(json.dumps(shape, sort_keys=True), []).append(run)
   packs = []
@@ -106,13 +119,18 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None) -
   return sorted(packs, key=lambda p: -sum(work(run.config) for run in p.runs))
 
 
-def _placed(resolved: dict[str, config.Config]) -> list[Run]:
-  """The runs with their places: one folder, or the coarsest groups of at most 200 runs."""
+def _placed(runs: Sequence[config.Config]) -> list[Run]:
+  """The runs with their ids, and with their places: one folder, or the coarsest groups of at most 200 runs."""
+  kinds = collections.defaultdict(list)
+  for run in runs:
+    kinds[_kind(run)].append(run)
+  varied = {kind: _varied(members) for kind, members in kinds.items()}
+  names = [run_id(run, varied[_kind(run)]) for run in runs]
   for depth in range(4):
-    groups = {name: "-".join((one.task.slug, one.architecture, one.method)[:depth]) for name, one in resolved.items()}
-    if max(collections.Counter(groups.values()).values(), default=0) <= _GROUP_SIZE:
+    groups = ["-".join((run.task.slug, run.architecture, run.method)[:depth]) for run in runs]
+    if max(collections.Counter(groups).values(), default=0) <= _GROUP_SIZE:
       break
-  return [Run(name, one, f"{groups[name]}/{name}".lstrip("/")) for name, one in resolved.items()]
+  return [Run(name, run, f"{group}/{name}".lstrip("/")) for name, run, group in zip(names, runs, groups)]
 
 
 def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:

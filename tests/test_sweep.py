@@ -75,6 +75,14 @@ def test_run_ids_are_readable_unique_and_always_the_same(base):
   assert same.runs[0].run_id == run.run_id != other.runs[0].run_id
 
 
+def test_run_ids_name_the_fields_that_nothing_else_in_them_tells_apart(base):
+  cells = chain(product({"task.degree": [2], "data.num_train": [100, 300], "optimizer.learning_rate": [1e-3, 2e-3]}),
+                [{"task.degree": 3, "train.num_steps": 40}])
+  names = [run.run_id.rpartition("-")[0] for pack in sweep.plan(base, cells) for run in pack.runs]
+  assert sorted(names) == sorted([f"transformer-next_token-d2-l4-num_train={size}-learning_rate={rate}-s0"
+                                  for size in (100, 300) for rate in (0.001, 0.002)] + ["transformer-next_token-d3-l4-s0"])
+
+
 def test_ids_of_many_cells_that_differ_in_their_hash_alone_do_not_collide(base):
   [pack] = sweep.plan(base, [{"optimizer.learning_rate": 1e-3 * (1 + i / 1000)} for i in range(600)])
   assert len({run.run_id for run in pack.runs}) == 600
