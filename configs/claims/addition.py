@@ -5,7 +5,7 @@
 
 Sums of 3 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no
 training example holds, against `data.num_train`. Expected: teacherless is above next_token at the same number of
-examples. cpu: 64 runs, about 15 minutes on two cores. paper: 5 digits and the 12-layer model, 1
+examples. cpu: three plain blocks, 64 runs, about 15 minutes on two cores. paper: 5 digits and the 12-layer model, 1
 hour on an H200 (by `pathstar plan`, at 30 % of its peak).
 """
 
@@ -15,12 +15,13 @@ from pathstar.sweep import product
 
 def get_config(arg: str = ""):
   scale = scales.arguments(arg).scale
-  config = scales.base(scale)
+  config = scales.plain_stack(scale)
   config.task.name = "addition"
   if scale == "cpu":
     config.task.digits = 3
-    config.train.update(num_steps=1500)
-    config.eval.update(every=100)
+    config.model.num_layers = 3
+    config.train.update(num_steps=3000)  # on 10,000 examples all four ways come to at least 0.95
+    config.eval.update(every=250)
   else:
     config.task.digits = 5
     config.train.update(num_steps=20_000)
@@ -30,6 +31,6 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = scales.arguments(arg)
-  sizes = [1000, 3000, 10_000, 30_000] if args.scale == "cpu" else [1000, 3000, 10_000, 30_000, 100_000]
+  sizes = [1000, 2000, 4000, 8000] if args.scale == "cpu" else [1000, 3000, 10_000, 30_000, 100_000]
   methods = {"objective.name": ["next_token", "teacherless"], "objective.order": ["forward", "reversed"]}
   return product(methods, {"data.num_train": sizes}, {"seed": range(args.num_seeds)})
