@@ -19,6 +19,7 @@ os.environ |= {
 import hypothesis
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from pathstar import config, data, train
@@ -61,8 +62,8 @@ def tiny_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def fit():
-  """fit(configs) -> parameters with leading run axis after the configs' training, by the program that training uses."""
+def steps():
+  """steps(configs) -> (initial state, final state, loss of every dispatch (N, R)) by the program that training uses."""
 
   def run(*configs):
     mesh = train.partition.make_mesh("auto", len(configs), configs[0].train.batch_size)
@@ -70,9 +71,18 @@ def fit():
       program = train.compile_program(configs, mesh)
       values = train.pack_values(configs)
       state = program.init(values)
+      first = jax.device_get(state)
       source = data.TrainSource(configs, (slice(None),) * 3)
+      losses = []
       for record in range(len(source)):
-        state, _ = program.block(state, values, jax.tree.map(jnp.asarray, source[record]))
-    return state["params"]
+        state, logged = program.block(state, values, jax.tree.map(jnp.asarray, source[record]))
+        losses.append(logged["train/loss"])
+      return first, jax.device_get(state), np.array(losses), jax.device_get(logged)
 
   return run
+
+
+@pytest.fixture(scope="session")
+def fit(steps):
+  """fit(configs) -> parameters with leading run axis after the configs' training, by the program that training uses."""
+  return lambda *configs: steps(*configs)[1]["params"]

@@ -3,35 +3,12 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pathstar import data, metrics, train, workdir
-
-
-@pytest.fixture(scope="module")
-def steps():
-  """steps(configs) -> (initial state, final state, loss of every dispatch (N, R)) by the program that training uses."""
-
-  def run(*configs):
-    mesh = train.partition.make_mesh("auto", len(configs), configs[0].train.batch_size)
-    with jax.set_mesh(mesh):
-      program = train.compile_program(configs, mesh)
-      values = train.pack_values(configs)
-      state = program.init(values)
-      first = jax.device_get(state)
-      source = data.TrainSource(configs, (slice(None),) * 3)
-      losses = []
-      for record in range(len(source)):
-        state, logged = program.block(state, values, jax.tree.map(jnp.asarray, source[record]))
-        losses.append(logged["train/loss"])
-      return first, jax.device_get(state), np.array(losses), jax.device_get(logged)
-
-  return run
-
+from pathstar import metrics, train, workdir
 
 FIFTY = {"train.num_steps": 50, "train.steps_per_call": 1, "train.log_every": 50, "train.checkpoint_every": 50,
          "eval.every": 50}
