@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from pathstar.tables import SOLVED, by, groups, mean, method, paths, values
 
-NEAR = 0.05  # exact match this close to 1/degree, or a quarter of it if that is less, is a guess of the arm
+NEAR = 0.05  # exact matches this close are alike; this close to 1/degree, or a quarter of it if that is less, is a guess of the arm
 Check = Callable[[Sequence[dict]], tuple[int, int, str]]
 
 
@@ -193,7 +193,7 @@ def fewer_examples(runs):
     parts = []
     for number, same in sorted(by(rows, lambda row: row["num_train"]).items()):
       taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
-      if max(taught, free) - min(taught, free) > 0.02:  # else the number of examples does not tell them apart
+      if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
         held, of = held + (free > taught), of + 1
       parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
     said.append(f"{order} " + "; ".join(parts))

@@ -142,6 +142,9 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
       points = [(n, values(seeds, "exact_match_test")) for n, seeds in by(same, lambda row: row["num_train"]).items()]
       seeds_line(axes, 2 * number, points, name)
     axes.set_xscale("log")
+    axes.minorticks_off()
+    sizes = sorted({row["num_train"] for row in rows})
+    axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axes.set_ylim(-0.02, 1.04)
     axes.set_title(f"{problem}, {order}", fontsize=9)
     axes.set_xlabel("training examples")

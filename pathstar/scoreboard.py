@@ -75,6 +75,6 @@ def write(root: pathlib.Path) -> int:
       f">= 0.99; 7: no position later than an earlier one, of runs that learn all; 8: a guess with cheat >= {SOLVED} forward, >= 0.99",
       f"reversed; 9a: a guess, and the forecast off by more than {NEAR}; 9b: at most {NEAR} above a blind guess for every k, with cheat >=",
       f"{SOLVED}; 10: exact match >= {SOLVED}; 11: the median step at least doubles with a node; 12: teacherless is above next-token",
-      "training where they differ. Scores are of held-out problems but for `train`.", ""]))
+      f"training where they differ by more than {NEAR}. Scores are of held-out problems but for `train`.", ""]))
   print(f"scoreboard: {root}/README.md")
   return 0
