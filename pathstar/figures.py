@@ -80,6 +80,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
     return None
   rank = ordered(key[2] for key in panels)
   panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0][3], rank.index(item[0][2]))))
+  sizes = any(len({size for *others, size in panels if others == list(key[:-1])}) > 1 for key in panels)
   figure, grid = grid_of(len(panels), sharey=True)
   for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
     length = 1 + max(position for run_id, position in found if run_id == rows[0]["run_id"])
@@ -96,7 +97,8 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
         axes.plot(steps, median, lw=2, marker=MARKERS[number % len(MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
                   label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
-    axes.set_title(f"{name}, {architecture}, {problem}", fontsize=9)
+    examples = f"\n{rows[0]['num_train']:,.0f} training examples" if sizes else ""
+    axes.set_title(f"{name}, {architecture}, {problem}{examples}", fontsize=8 if sizes else 9)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
