@@ -150,7 +150,8 @@ def _groups(entries: Sequence[Entry]) -> list[tuple]:
   for entry in entries:
     groups.setdefault(entry.group, []).append(entry)
   rows = []
-  for name, members in sorted(groups.items()):
+  in_order = lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]  # d2 before d10
+  for name, members in sorted(groups.items(), key=lambda item: in_order(item[0])):
     scored = [e for e in members if SCORE in e.result]
     best = max(scored, key=lambda e: e.result[SCORE], default=None)
     counts = collections.Counter(e.state for e in members)

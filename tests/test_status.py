@@ -81,6 +81,11 @@ def test_the_table_tells_counts_errors_speed_and_the_best_cells(folder):
   assert not any(line != line.rstrip() for line in said.splitlines())
 
 
+def test_groups_are_in_the_order_of_their_numbers():
+  entries = [status.Entry(f"mamba-next_token-d{degree}-l5-s0-1f3a90bc", "p", "waiting", 1.0, {}) for degree in (10, 2, 5)]
+  assert [row[0] for row in status._groups(entries)] == [f"mamba-next_token-d{degree}-l5" for degree in (2, 5, 10)]
+
+
 def test_the_time_left_is_that_of_the_speed_so_far(folder):
   place, packs = folder
   entries = status.read(place)
