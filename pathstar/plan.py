@@ -154,7 +154,8 @@ def on_hardware(works: Sequence[Work], whole: Topology, args: argparse.Namespace
     print(f"{chosen}: too large, {too_large[0]}", file=sys.stderr)
   notes = [str(chosen), f"at {args.utilisation:.0%} of the chips' peak; for the rest of the model see pathstar/cost.py"]
   if too_large:
-    notes.append(f"{len(too_large)} packs do NOT fit the memory, {too_large[0]} the first")
+    notes.append(f"{len(too_large)} packs do NOT fit the memory, {too_large[0]} the first; less of it is taken with "
+                 "--config.model.remat=true, a smaller --max_pack, or a --mesh with more data or model")
   if not args.find and possible and possible[0].hours < chosen.hours:
     notes.append(f"sooner, if it fits (--find compiles it): {possible[0]}")
   if reason:

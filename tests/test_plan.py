@@ -217,5 +217,5 @@ def test_a_program_that_is_too_large_is_reported_with_its_bytes(tiny_file, tmp_p
       tmp_path, f"--config={tiny_file}", "--topology=v5e:4x4", "--config.train.batch_size=16777216",
       "--config.model.mlp_ratio=64", "--config.data.num_train=None")
   [pack] = found["packs"]
-  assert status == 1 and not pack["fits"] and pack["peak_bytes"] > pack["memory_bytes"] and "do NOT fit" in out
+  assert status == 1 and not pack["fits"] and pack["peak_bytes"] > pack["memory_bytes"] and "do NOT fit" in out and "remat=true" in out
   assert f"{pack['peak_bytes'] / 2**30:.2f} of 15.75 | NO" in out
