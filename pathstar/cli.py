@@ -7,6 +7,7 @@ failed, 2 bad input, 75 stopped by a signal after a checkpoint (the same command
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -60,10 +61,15 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   """Runs a command; a user's error becomes one line and status 2."""
   logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
   try:
-    return main(argv)
+    status = main(argv)
+    sys.stdout.flush()
+    return status
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return 2
+  except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return 1
   except Exception as error:
     if type(error).__name__ == "Stopped":
       print(error, file=sys.stderr)

@@ -1,5 +1,8 @@
 """What a user does wrong gets one line that names it, and exit status 2."""
 
+import subprocess
+import sys
+
 import pytest
 
 from pathstar import cli
@@ -159,3 +162,10 @@ def test_sampling_shows_and_exports_the_same_examples(pathstar, place, tmp_path)
   assert status == 0
   assert pathstar(*map(place, ["sample", "--config={FILE}", "--n=3", "--split=test", "--out={TMP}/new.txt"]))[0] == 0
   assert out.splitlines()[:3] == (tmp_path / "new.txt").read_text().splitlines()
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(tiny_file):
+  with subprocess.Popen([sys.executable, "-m", "pathstar.cli", "sample", f"--config={tiny_file}", "--n=50"],
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 1
