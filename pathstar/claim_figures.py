@@ -34,7 +34,7 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
 
 
 def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """The first move stays an even guess among the legal ones. Points are seeds, at the end of training; an even guess has both at 1."""
+  """Entropy of the first move among the legal ones, and probability on these. Points are seeds, at the end; an even guess has both at 1."""
   panels = groups([row for row in paths(runs) if method(row) == "next_token" and values([row], "branch_entropy") and row["degree"] > 1])
   if not panels:
     return None
@@ -130,7 +130,7 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
 
 
 def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Steps until the first move is learned from its own loss alone, against length. Open marks on the line: not within the budget."""
+  """Steps until the first move is learned from its own loss alone, against length. Open marks: not within the budget."""
   panels = {d: rows for d, rows in by([r for r in runs if r["objective"] == "branch_only"], lambda row: row["degree"]).items()
             if len({row["length"] for row in rows}) > 1}
   if not panels:
@@ -143,9 +143,9 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
       at = row["length"] + 0.05 * (row["seed"] - 1.5)
       axes.scatter(at, row["branch_step"] if solved else row["steps"], s=26, marker="o" if solved else "^", edgecolor="black",
                    facecolor="0.4" if solved else "white", zorder=3)
-    at_least = lambda row: row["steps"] if math.isnan(row["branch_step"]) else row["branch_step"]
-    middle = [(length, np.median([at_least(row) for row in same])) for length, same in by_length]
-    axes.plot(*zip(*middle), color="0.5", lw=1.2, label="median (unsolved: at least this)")
+    median = lambda same: np.median([math.inf if math.isnan(row["branch_step"]) else row["branch_step"] for row in same])
+    learned = [(length, median(same)) for length, same in by_length if median(same) < math.inf]
+    axes.plot(*zip(*learned), color="0.5", lw=1.2, marker="_", ms=14, label="median, where most seeds learn it")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

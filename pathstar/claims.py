@@ -18,7 +18,10 @@ Check = Callable[[Sequence[dict]], tuple[int, int, str]]
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-  """One claim: its number in the talk, the config that shows it, what it says, what the paper reports, the figure, the check."""
+  """One claim: its number in the talk, the config that shows it, what it says, what the paper reports, the figure, the check.
+
+  `anywhere`: runs of any report can tell, and not only those that its config lays side by side.
+  """
 
   number: str
   config: str
@@ -26,15 +29,24 @@ class Claim:
   paper: str
   figure: str
   check: Check
+  anywhere: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-  """What one report says of a claim: `held`, `held in k of n`, `not held`, or `undecided` if none of its runs can tell."""
+  """What one report says of a claim: how many of its runs, or comparisons, that can tell agree with it, and what they are."""
 
   claim: Claim
-  verdict: str
+  held: int
+  of: int
   found: str
+
+  @property
+  def word(self) -> str:
+    """`held in k of n`, `not held in n`, or `undecided` if none can tell."""
+    if self.of == 0:
+      return "undecided"
+    return f"held in {self.held} of {self.of}" if self.held else f"not held in {self.of}"
 
 
 def _next_token(runs, architecture="transformer"):
@@ -69,7 +81,8 @@ def fails(runs):
   worst = max((abs(row["exact_match_train"] - row["exact_match_test"]) for row in _next_token(runs)), default=math.nan)
   seen = sorted({f"{epochs:.2g}" for epochs in values(_next_token(runs), "epochs")}, key=float)
   often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} passes over the training set" if seen else ""
-  return held, of, f"exact match {said}; train and test differ by at most {worst:.2f}{often}"
+  train = "; ".join(f"{key[0]} {mean(rows, 'exact_match_train'):.2f}" for key, rows in groups(_next_token(runs)).items())
+  return held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{often}"
 
 
 def cheats(runs):
@@ -96,10 +109,11 @@ def cheat_comes_first(runs):
 
 
 def both_or_neither(runs):
-  runs = [row for row in runs if method(row) == "teacherless"]
-  both = sum(min(row["exact_match_test"], row["exact_match_train"]) >= SOLVED for row in runs)
-  neither = sum(max(row["exact_match_test"], row["exact_match_train"]) <= row["chance"] + NEAR for row in runs)
-  held, of, said = _each(runs, lambda row: abs(row["exact_match_test"] - row["exact_match_train"]) <= NEAR, "exact_match_test")
+  runs = [row for row in paths(runs) if method(row) == "teacherless"]
+  fits_both = lambda row: min(row["exact_match_test"], row["exact_match_train"]) >= SOLVED
+  fits_neither = lambda row: max(row["exact_match_test"], row["exact_match_train"]) <= row["chance"] + NEAR
+  both, neither = sum(map(fits_both, runs)), sum(map(fits_neither, runs))
+  held, of, said = _each(runs, lambda row: fits_both(row) or fits_neither(row), "exact_match_test")
   worst = max((abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs), default=math.nan)
   found = (f"{both} of {of} runs fit train and test, {neither} neither, {of - both - neither} both in part; train and test differ by at "
            f"most {worst:.2f}; exact match on test {said}")
@@ -113,7 +127,7 @@ def reversed_solves(runs):
 
 
 def later_first(runs):
-  held, of, said = 0, 0, []
+  held, of, ties, said = 0, 0, 0, []
   for (problem, _, name, *_), rows in groups(paths(runs)).items():
     if name not in ("reversed", "teacherless"):
       continue
@@ -121,10 +135,11 @@ def later_first(runs):
     solved = [run for run in steps if not any(map(math.isnan, run))]
     held += sum(run[0] > run[-1] and run == sorted(run, reverse=True) for run in solved)
     of += len(solved)
+    ties += sum(len(set(run)) < len(run) for run in solved)
     middle = [statistics.median(position) for position in zip(*solved)]
     said.append(f"{name} {problem}, {len(solved)} of {len(rows)} seeds solved"
                 + "".join(f", {k + 1} at step {step:.0f}" for k, step in reversed(list(enumerate(middle)))))
-  return held, of, "position, and median step of 95 % accuracy: " + "; ".join(said)
+  return held, of, f"position, and median step of 95 % accuracy: {'; '.join(said)}. Positions learned at once in {ties} runs"
 
 
 def any_architecture(runs):
@@ -163,7 +178,7 @@ def verifier_is_blind(runs):
   runs = [row | {"gain": max(over_blind(row)), "loss": -min(over_blind(row))} for row in runs if values([row], "verifier/best_of_1")]
   held, of, said = _each(runs, lambda row: row["gain"] <= NEAR and row["cheat_accuracy"] >= SOLVED, "gain", 3)
   most = max(values(runs, "loss"), default=math.nan)
-  return held, of, f"largest gain over a blind guess, of all k, {said}; and up to {most:.2f} below it, where an uneven guess repeats itself"
+  return held, of, f"largest gain over a blind guess, of all k, {said}; and up to {most:.2f} below it"
 
 
 def shown_work(runs):
@@ -182,22 +197,25 @@ def needle(runs):
     when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"
     said.append(f"length {length}: {solved} of {len(rows)} solved{when}")
   pairs = [2 * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
-  return sum(pairs), len(pairs), (f"{'; '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of "
-                                  f"{len(pairs)} comparisons that the budget allows")
+  found = (f"{'; '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of {len(pairs)} comparisons that the "
+           "budget allows")
+  return (sum(pairs), len(pairs), found) if len(pairs) > 1 else (0, 0, found)  # one step up is not yet a trend
 
 
 def fewer_examples(runs):
-  held = of = 0
+  held = of = compared = 0
   said = []
-  for order, rows in by(runs, lambda row: row["order"]).items():
+  for order, rows in by([row for row in runs if row["task"] == "addition"], lambda row: row["order"]).items():
     parts = []
     for number, same in sorted(by(rows, lambda row: row["num_train"]).items()):
       taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
       if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
         held, of = held + (free > taught), of + 1
+      compared += 1
       parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
     said.append(f"{order} " + "; ".join(parts))
-  return held, of, "exact match by number of examples, next_token and teacherless: " + ". ".join(said)
+  return held, of, (f"exact match by number of examples, next_token and teacherless: {'. '.join(said)}. In {of} of {compared} comparisons "
+                    "they differ")
 
 
 CLAIMS = (
@@ -206,23 +224,23 @@ CLAIMS = (
     Claim("2", "failure", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.",
           "96 to 100 %, but for G(20,5), which no model fits", "timeline", cheats),
     Claim("3", "failure", "The first move stays a uniform guess among the legal ones.",
-          "trained on the first move alone 50.2, 50.4, 18.9, 10.4, 4.5 % on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "first_move",
-          indecipherable),
+          "argued", "first_move", indecipherable),
     Claim("4", "timeline", "The cheat is learned first; then nothing is left that could teach the first move.", "argued", "timeline",
           cheat_comes_first),
     Claim("5", "targets", "Teacherless training fits both train and test, or neither.", "both, or neither", "exact_match", both_or_neither),
     Claim("6", "targets", "The reversed path is learned perfectly.", "100 %", "exact_match", reversed_solves),
     Claim("7", "learning_order", "Where it is solved, later tokens are learned before earlier ones.", "a plot", "learning_order",
           later_first),
-    Claim("8", "architectures", "None of it is due to the architecture.", "transformers and Mamba alike", "exact_match", any_architecture),
+    Claim("8", "architectures", "None of it is due to the architecture.", "transformers and Mamba alike", "exact_match", any_architecture,
+          anywhere=False),
     Claim("9a", "inference", "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
-          flat_in_length),
+          flat_in_length, anywhere=False),
     Claim("9b", "inference", "A perfect verifier or backtracker around the model does no better than blind guessing.", "argued", "verifier",
           verifier_is_blind),
     Claim("10", "chain_of_thought", "With the work shown (search, or lookahead from the goal) the same model learns the task.", "argued",
           "exact_match", shown_work),
-    Claim("11", "needle", "Without supervision in between, the first move is a needle in a haystack: exponential in length.", "argued",
-          "steps_to_solve", needle),
+    Claim("11", "needle", "Without supervision in between, the first move is a needle in a haystack: exponential in length.",
+          "never learned: 50.2, 50.4, 18.9, 10.4, 4.5 % right on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "steps_to_solve", needle),
     Claim("12", "addition", "Teacherless training learns addition from fewer examples.", "a plot", "examples", fewer_examples),
 )
 
@@ -230,10 +248,10 @@ CLAIMS = (
 def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
   """What a report says of the claims of its config; none if its command is not of configs/claims/NAME.py or architectures.py."""
   config = re.search(r"--config=\S*?(\w+)\.py", source.get("command", ""))
-  return [_verdict(claim, runs) for claim in CLAIMS if config and claim.config == config[1]]
+  return [verdict(claim, runs) for claim in CLAIMS if config and claim.config == config[1]]
 
 
-def _verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:
+def verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:
+  """What the runs of a report say of any claim."""
   held, of, found = claim.check(runs)
-  word = "undecided" if of == 0 else "held" if held == of else "not held" if held == 0 else f"held in {held} of {of}"
-  return Verdict(claim, word, found + ".")
+  return Verdict(claim, held, of, found + ".")

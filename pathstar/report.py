@@ -119,11 +119,11 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
   """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
   seconds = sum(row["train_seconds"] for row in runs)
   versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
-  said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.verdict}**: {v.found}\n" for v in verdicts]
+  said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.word}**: {v.found}\n" for v in verdicts]
   return "\n".join([
       f"# {name}", "",
       f"- command: `{source.get('command', 'unknown')}`",
-      f"- commit: `{source.get('commit', 'unknown')}`",
+      f"- commit: `{source.get('commit', 'unknown')}` (its configs may differ from today's)",
       f"- hardware: {', '.join(source.get('devices', ['unknown']))}; {source.get('cpu', 'unknown CPU')}",
       f"- versions: {versions}",
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
