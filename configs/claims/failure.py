@@ -4,8 +4,9 @@
     pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/failure_paper
 
 Expected: `exact_match` on test and on train within noise of 1/degree, `cheat_accuracy` >= 0.98, `legal_mass` near 1
-and `branch_entropy` within 3 % of log(degree). Other architectures are in ../architectures.py. cpu: a transformer on
-G(2|3|5, 4|5), 24 runs, about 50 minutes on two cores. paper: three architectures on five topologies, 42 hours on an H200
+and `branch_entropy` within 3 % of log(degree), at length 5; at length 4, where the goal is two lookups from the first move, many runs
+learn to plan after the cheat. Other architectures are in ../architectures.py. cpu: a transformer on G(2|3|5, 4|5), 24 runs, about 75
+minutes on two cores (--max_pack=2 is soonest). paper: three architectures on five topologies, 42 hours on an H200
 (by `pathstar plan`, at 30 % of its peak).
 """
 
@@ -28,8 +29,7 @@ def sweep(arg: str = ""):
   if args.scale == "paper":
     graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
     return product(graphs, scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
-  # Few node ids to spare for the same reason; but at length 4, where the goal is two lookups from the first move, fewer make some
-  # runs plan. No example of degree 5 is seen twice, as at the other degrees.
+  # Few node ids to spare for the same reason. No example of degree 5 is seen twice, as at the other degrees.
   graphs = lambda pairs, nodes, steps, examples=200_000: product(
       scales.topologies(pairs, [nodes]), {"train.num_steps": [steps]}, {"data.num_train": [examples]}, seeds)
   return chain(
