@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.figures import LINES, MARKERS, grid_of, seeds_line
-from pathstar.tables import by, groups, mean, method, paths, series, values
+from pathstar.tables import by, groups, mean, median_step, method, paths, series, values
 
 
 def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
@@ -143,8 +143,7 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
       at = row["length"] + 0.05 * (row["seed"] - 1.5)
       axes.scatter(at, row["branch_step"] if solved else row["steps"], s=26, marker="o" if solved else "^", edgecolor="black",
                    facecolor="0.4" if solved else "white", zorder=3)
-    median = lambda same: np.median([math.inf if math.isnan(row["branch_step"]) else row["branch_step"] for row in same])
-    learned = [(length, median(same)) for length, same in by_length if median(same) < math.inf]
+    learned = [(length, step) for length, same in by_length if (step := median_step(same)) < math.inf]
     axes.plot(*zip(*learned), color="0.5", lw=1.2, marker="_", ms=14, label="median, where most seeds learn it")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
     axes.set_yscale("log")

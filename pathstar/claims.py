@@ -10,7 +10,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 
-from pathstar.tables import SOLVED, by, groups, mean, method, paths, values
+from pathstar.tables import SOLVED, by, groups, mean, median_step, method, paths, values
 
 NEAR = 0.05  # exact matches this close are alike; this close to 1/degree, or a quarter of it if that is less, is a guess of the arm
 Check = Callable[[Sequence[dict]], tuple[int, int, str]]
@@ -191,9 +191,8 @@ def needle(runs):
   by_length = sorted(by([row for row in runs if row["objective"] == "branch_only"], lambda row: row["length"]).items())
   middle, said = [], []
   for length, rows in by_length:
-    steps = [math.inf if math.isnan(row["branch_step"]) else row["branch_step"] for row in rows]
-    middle.append(statistics.median(steps))
-    solved = sum(step < math.inf for step in steps)
+    middle.append(median_step(rows))
+    solved = len(values(rows, "branch_step"))
     when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"
     said.append(f"length {length}: {solved} of {len(rows)} solved{when}")
   pairs = [2 * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
@@ -247,8 +246,13 @@ CLAIMS = (
 
 def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
   """What a report says of the claims of its config; none if its command is not of configs/claims/NAME.py or architectures.py."""
+  return [verdict(claim, runs) for claim in CLAIMS if is_made_for(claim, source)]
+
+
+def is_made_for(claim: Claim, source: dict) -> bool:
+  """Whether a report's command is of the claim's config."""
   config = re.search(r"--config=\S*?(\w+)\.py", source.get("command", ""))
-  return [verdict(claim, runs) for claim in CLAIMS if config and claim.config == config[1]]
+  return config is not None and config[1] == claim.config
 
 
 def verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:

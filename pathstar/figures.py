@@ -80,7 +80,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
     return None
   rank = ordered(key[2] for key in panels)
   panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0][3], rank.index(item[0][2]))))
-  sizes = any(len({size for *others, size in panels if others == list(key[:-1])}) > 1 for key in panels)
+  sizes = len({key[:-1] for key in panels}) < len(panels)  # some differ in the number of training examples alone
   figure, grid = grid_of(len(panels), sharey=True)
   for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
     length = 1 + max(position for run_id, position in found if run_id == rows[0]["run_id"])

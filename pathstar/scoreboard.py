@@ -4,7 +4,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from pathstar.claims import CLAIMS, NEAR, Verdict, verdict, verdicts
+from pathstar.claims import CLAIMS, NEAR, Verdict, is_made_for, verdict
 from pathstar.errors import UserError
 from pathstar.tables import SOLVED, paths, read_csv, values
 
@@ -22,16 +22,18 @@ def _verdicts(root: pathlib.Path) -> list[tuple[list[tuple[Report, Verdict]], li
 
   A report whose provenance has `superseded_by` is of an earlier setting, and one of the others.
   """
-  found = []
+  reports, found = _reports(root), []
   for claim in CLAIMS:
     own, others = [], []
-    for report in _reports(root):
+    for report in reports:
       _, runs, source = report
-      of_config = any(one.claim is claim for one in verdicts(runs, source))
-      said = verdict(claim, runs) if of_config or claim.anywhere else None
-      if of_config and "superseded_by" not in source:
+      made_for_it = is_made_for(claim, source)
+      if not (made_for_it or claim.anywhere):
+        continue
+      said = verdict(claim, runs)
+      if made_for_it and "superseded_by" not in source:
         own.append((report, said))
-      elif said and said.of:
+      elif said.of:
         others.append((report, said))
     found.append((own, others))
   return found

@@ -3,6 +3,7 @@
 import csv
 import math
 import pathlib
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 SOLVED = 0.95  # exact match from which a run counts as solved
@@ -64,6 +65,11 @@ def mean(rows: Iterable[dict], name: str) -> float:
   """Mean of the defined values of a column; NaN if there is none."""
   found = values(rows, name)
   return sum(found) / len(found) if found else math.nan
+
+
+def median_step(rows: Iterable[dict]) -> float:
+  """Median step at which the first move is learned; infinite where it is not within the budget."""
+  return statistics.median(math.inf if math.isnan(row["branch_step"]) else row["branch_step"] for row in rows)
 
 
 def by(runs: Iterable[dict], key: Callable) -> dict:

@@ -39,6 +39,8 @@ def verdict(number, runs):
     ("3", {}, {"branch_entropy": 0.95 * math.log(2)}),
     ("4", {}, {"branch_accuracy_best": 0.7}),
     ("5", {"objective": "teacherless", "exact_match_test": 1.0, "exact_match_train": 1.0},
+     {"objective": "teacherless", "exact_match_test": 0.5, "exact_match_train": 1.0}),
+    ("5", {"objective": "teacherless", "exact_match_test": 1.0, "exact_match_train": 1.0},
      {"objective": "teacherless", "exact_match_test": 0.8, "exact_match_train": 0.8}),
     ("6", {"order": "reversed", "exact_match_test": 1.0}, {"order": "reversed", "exact_match_test": 0.9}),
     ("7", {"order": "reversed", **{f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}},
