@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["pathstar", "pathstar.*"]),
-    package_data={"pathstar": ["topologies/*.txtpb"]},
+    package_data={"pathstar": ["pricing/topologies/*.txtpb"]},
     install_requires=[
         "jax>=0.10",
         "flax>=0.12.8",
@@ -40,5 +40,5 @@ setup(
         "tpu-aot": ["libtpu==0.0.42.*"],
         "cuda-aot": ["jax-cuda13-plugin>=0.10", "jax-cuda13-pjrt>=0.10"],
     },
-    entry_points={"console_scripts": ["pathstar = pathstar.cli:main"]},
+    entry_points={"console_scripts": ["pathstar = pathstar.commands.cli:main"]},
 )

@@ -8,6 +8,14 @@ class UserError(ValueError):
   """Bad input. Commands print its message as one line, without a traceback, and exit with status 2."""
 
 
+class Held(UserError):
+  """Another process holds the folder."""
+
+
+class Stopped(Exception):
+  """SIGTERM or SIGINT came: a checkpoint is saved and the same command resumes. Commands exit with status 75."""
+
+
 def require(ok: bool, field: str, value: object, allowed: str) -> None:
   """Raises UserError `field = value: must be allowed` unless `ok`."""
   if not ok:

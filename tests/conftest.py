@@ -22,7 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import config, data, train
+from pathstar import config
+from pathstar.devices.mesh import make_mesh
+from pathstar.training import data
+from pathstar.training.program import compile_program, pack_values
 
 # Shapes that only broadcast by accident are bugs: here they are errors.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -46,7 +49,7 @@ def tiny():
   """tiny(overrides) -> a validated Config of a model that compiles and steps in no time."""
 
   def make(overrides=None, **more):
-    return config.resolve(config.override(config.default(), TINY | (overrides or {}) | more))
+    return config.resolve(config.override(config.default(), TINY | (overrides or {}) | more), given=())
 
   make.fields = TINY
   return make
@@ -66,16 +69,16 @@ def steps():
   """steps(configs) -> (initial state, final state, loss of every dispatch (N, R)) by the program that training uses."""
 
   def run(*configs):
-    mesh = train.partition.make_mesh("auto", len(configs), configs[0].train.batch_size)
+    mesh = make_mesh("auto", len(configs), configs[0].train.batch_size)
     with jax.set_mesh(mesh):
-      program = train.compile_program(configs, mesh)
-      values = train.pack_values(configs)
+      program = compile_program(configs, mesh)
+      values = pack_values(configs)
       state = program.init(values)
       first = jax.device_get(state)
       source = data.TrainSource(configs, (slice(None),) * 3)
       losses = []
       for record in range(len(source)):
-        state, logged = program.block(state, values, jax.tree.map(jnp.asarray, source[record]))
+        state, logged = program.steps(state, values, jax.tree.map(jnp.asarray, source[record]))
         losses.append(logged["train/loss"])
       return first, jax.device_get(state), np.array(losses), jax.device_get(logged)
 

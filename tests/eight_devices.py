@@ -9,8 +9,12 @@ import numpy as np
 
 jax.config.update("jax_num_cpu_devices", 8)
 
-from pathstar import config, partition, train  # noqa: E402
-from pathstar.checkpoint import Checkpoints  # noqa: E402
+from pathstar import config  # noqa: E402
+from pathstar.devices.collectives import collectives  # noqa: E402
+from pathstar.devices.mesh import make_mesh, over_runs  # noqa: E402
+from pathstar.training.checkpoint import Checkpoints  # noqa: E402
+from pathstar.training.feed import device_batches, eval_inputs  # noqa: E402
+from pathstar.training.program import abstract_inputs, compile_program, pack_values  # noqa: E402
 
 ALL = ("run=8", "data=8", "data=4,model=2", "run=2,data=2,model=2")
 # s5_gated holds all of s5 but its gate, and every program takes seconds to compile.
@@ -25,26 +29,26 @@ def pack(fields, spec):
 def trained(fields, spec, state=None):
   """Losses (steps, R) of a pack on a mesh, its state at the beginning and the end, and the collectives of its step."""
   configs = pack(fields, spec)
-  mesh = partition.make_mesh(spec, RUNS, configs[0].train.batch_size)
+  mesh = make_mesh(spec, RUNS, configs[0].train.batch_size)
   with jax.set_mesh(mesh):
-    program = train.compile_program(configs, mesh)
-    block = program.block.lower(*train.abstract_inputs(configs, program)).compile()
-    values = partition.over_runs(mesh, train.pack_values(configs))
+    program = compile_program(configs, mesh)
+    block = program.steps.lower(*abstract_inputs(configs, program)).compile()
+    values = over_runs(mesh, pack_values(configs))
     state = program.init(values) if state is None else jax.device_put(state, program.state_shardings)
     start, losses = jax.device_get(state), []
-    for batch in train.device_batches(configs, program.batch_sharding, 0):
+    for batch in device_batches(configs, program.batch_sharding, 0):
       state, logged = block(state, values, batch)
       losses.append(logged["train/loss"])
-  return np.array(losses), start, state, partition.collectives(block.as_text(), mesh), program
+  return np.array(losses), start, state, collectives(block.as_text(), mesh), program
 
 
 def evaluating(configs, program):
   """The collectives of a pack's evaluations."""
   with jax.set_mesh(program.mesh):
-    batch = train.eval_inputs(configs, program.mesh)["test"]
-    params = train.abstract_inputs(configs, program)[0]["params"]
-    lowered = (function.lower(params, batch) for function in (program.evaluate, program.decode))
-    return [partition.collectives(one.compile().as_text(), program.mesh) for one in lowered]
+    batch = eval_inputs(configs, program.mesh)["test"]
+    state, values, _ = abstract_inputs(configs, program)
+    lowered = (function.lower(values, state["params"], batch) for function in (program.evaluate, program.generate))
+    return [collectives(one.compile().as_text(), program.mesh) for one in lowered]
 
 
 def restored_equal(state, program, folder):

@@ -9,7 +9,10 @@ import pathlib
 import signal
 import sys
 
-from pathstar import cli, config, hosts, train
+from pathstar import config
+from pathstar.commands import cli
+from pathstar.devices import hosts
+from pathstar.training import train
 
 
 def main(argv):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar.checkpoint import Checkpoints
+from pathstar.training.checkpoint import Checkpoints
 
 
 @pytest.fixture

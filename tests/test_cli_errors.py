@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from pathstar import cli
+from pathstar import run
+from pathstar.commands import cli
 
 GET = "from pathstar.config import default\ndef get_config(arg=''):\n  config = default()\n"
 
@@ -144,13 +145,11 @@ def test_every_command_has_help(pathstar, command):
 
 
 def test_a_malformed_data_file_is_refused_by_file_line_and_reason(pathstar, tmp_path, monkeypatch, tiny):
-  from pathstar import runs
-
   file = tmp_path / "data.txt"
   task = tiny().task
   lines = task.to_text(task.examples(0, "test", [0, 1]))
   file.write_text("\n".join([*lines, lines[0].split("=")[0]]) + "\n")
-  monkeypatch.setattr(runs, "load", lambda folder: runs.Run(None, {}, tiny(), 0, folder))
+  monkeypatch.setattr(run, "load", lambda folder: run.Run(None, {}, tiny(), 0, folder))
   status, out, err = pathstar("eval", "--workdir=x", f"--data={file}")
   assert status == 2 and not out and err.startswith(f"error: {file}: line 3: not of the form") and len(err.splitlines()) == 1
   status, _, err = pathstar("eval", "--workdir=x", f"--data={tmp_path / 'absent.txt'}")
@@ -165,7 +164,7 @@ def test_sampling_shows_and_exports_the_same_examples(pathstar, place, tmp_path)
 
 
 def test_a_reader_that_leaves_early_is_no_traceback(tiny_file):
-  with subprocess.Popen([sys.executable, "-m", "pathstar.cli", "sample", f"--config={tiny_file}", "--n=50"],
+  with subprocess.Popen([sys.executable, "-m", "pathstar", "sample", f"--config={tiny_file}", "--n=50"],
                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1

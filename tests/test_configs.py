@@ -4,8 +4,9 @@ import pathlib
 
 import pytest
 
-from pathstar import config, sweep
+from pathstar import config
 from pathstar.errors import UserError
+from pathstar.sweeps.packs import plan
 
 HERE = pathlib.Path(__file__).parent.parent / "configs"
 PAPER, GRID = str(HERE / "paper.py"), str(HERE / "grid.py")
@@ -19,8 +20,8 @@ def paper(arg):
 
 @pytest.fixture(scope="module")
 def packs():
-  base, module, arg = config.load(GRID)
-  return sweep.plan(base, module.sweep(arg))
+  base, module, arg, _ = config.load(GRID)
+  return plan(base, module.sweep(arg))
 
 
 def test_the_grid_is_whole_and_a_pack_is_the_seeds_of_one_setting(packs):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pathstar import curves
+from pathstar.reports import curves
 
 # Position 2 is learned first, position 1 stays at chance; a training row without evaluations comes between.
 ROWS = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from pathstar import data
+from pathstar.training import data
 
 WHOLE = (slice(None),) * 3
 

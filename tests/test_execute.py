@@ -8,7 +8,13 @@ import types
 import jax
 import pytest
 
-from pathstar import cli, execute, sweep, train, workdir
+from pathstar.commands import cli
+from pathstar.commands import sweep as sweep_command
+from pathstar.commands.cli import EXIT_STOPPED
+from pathstar.errors import Held
+from pathstar.storage import workdir
+from pathstar.storage.locks import _no_locks, lock
+from pathstar.sweeps import execute
 
 
 @pytest.fixture
@@ -37,14 +43,14 @@ def trained(monkeypatch):
     for folder in folders:
       workdir.write_json(workdir.make(folder) / workdir.RESULT, {"status": "done"})
 
-  monkeypatch.setattr(train, "train", fake)
+  monkeypatch.setattr(execute, "train", fake)
   return record
 
 
 @pytest.fixture
 def command(sweep_file, tmp_path):
   """command(*more) -> exit status of the sweep, in this process."""
-  return lambda *more: cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", *more])
+  return lambda *more: cli.run(sweep_command.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", *more])
 
 
 def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(command, trained, tmp_path):
@@ -96,16 +102,16 @@ def test_a_pack_that_runs_out_of_memory_is_split_in_halves(sweep_file, trained, 
   sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(7)"))
   trained.crash = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory"), larger_than=2)
   argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
-  assert cli.run(sweep.main, argv) == 0
+  assert cli.run(sweep_command.main, argv) == 0
   assert [len(names) for names in trained.packs] == 2 * [7, 4, 2, 2, 3, 2, 1]
   trained.crash, trained.packs[:] = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory")), []
-  assert cli.run(sweep.main, [*argv[:1], f"--workdir={tmp_path / 'other'}", "--max_pack=1"]) == 1
+  assert cli.run(sweep_command.main, [*argv[:1], f"--workdir={tmp_path / 'other'}", "--max_pack=1"]) == 1
   assert len(trained.packs) == 14  # a run alone that is too large is not tried again
 
 
 def test_what_is_left_of_a_crashed_pack_shares_its_mesh_out_to_fewer_runs(sweep_file, trained, tmp_path, monkeypatch):
   sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(4)"))
-  monkeypatch.setattr(execute, "check_meshes", lambda packs: None)  # there are no 8 devices here
+  monkeypatch.setattr(sweep_command, "check_meshes", lambda packs: None)  # there are no 8 devices here
   meshes = []
 
   def crash(configs):
@@ -113,7 +119,7 @@ def test_what_is_left_of_a_crashed_pack_shares_its_mesh_out_to_fewer_runs(sweep_
     return RuntimeError("no") if len(configs) > 1 else None
 
   trained.crash = crash
-  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", "--mesh=run=4,data=2"]) == 0
+  assert cli.run(sweep_command.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}", "--mesh=run=4,data=2"]) == 0
   assert meshes == 2 * (2 * ["run=4,data=2"] + 4 * ["run=1,data=2"])
 
 
@@ -125,7 +131,7 @@ def test_a_mesh_that_fits_no_pack_is_refused_before_the_first_one_starts(command
 
 
 def test_bad_input_is_not_tried_again(command, trained, capsys):
-  trained.crash = failing(workdir.Held("in use by process 1"))
+  trained.crash = failing(Held("in use by process 1"))
   assert command() == 1
   assert len(trained.packs) == 2 and capsys.readouterr().err.count("failed: ") == 4
 
@@ -133,17 +139,17 @@ def test_bad_input_is_not_tried_again(command, trained, capsys):
 def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, trained, tmp_path, capsys, monkeypatch):
   assert command("--dry_run") == 0
   first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "to do" in line)
-  with workdir.lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep, "prepare", lambda folder, packs: None)
+  with lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sweep_command, "prepare", lambda folder, packs: None)
     assert command() == 0
     assert [len(names) for names in trained.packs] == [2]
     assert "2 of 4 runs finished" in (out := capsys.readouterr().out) and "2 more are in the hands of other processes" in out
     # Its holder ends while the other pack trains.
     trained.packs.clear()
     attempts = []
-    lock = workdir.lock
-    patch.setattr(workdir, "lock", lambda folder, wait=False: (
-        attempts.append(folder.name), lock(tmp_path if folder.name == first and attempts.count(first) > 1 else folder))[1])
+    hold = lock
+    patch.setattr(execute, "lock", lambda folder, wait=False: (
+        attempts.append(folder.name), hold(tmp_path if folder.name == first and attempts.count(first) > 1 else folder))[1])
     for file in (tmp_path / "out" / "runs").glob("*/result.json"):
       file.unlink()
     assert command() == 0
@@ -152,7 +158,7 @@ def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, 
 
 def test_a_signal_between_packs_stops_the_sweep(command, trained, capsys):
   trained.crash = lambda configs: os.kill(os.getpid(), signal.SIGTERM)  # during the first pack, which finishes
-  assert command() == train.EXIT_STOPPED
+  assert command() == EXIT_STOPPED
   assert len(trained.packs) == 1 and "stopped by a signal between packs; the same command resumes" in capsys.readouterr().err
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
   trained.crash = lambda configs: None
@@ -174,19 +180,19 @@ def test_without_locks_the_sweep_says_so_once_and_runs(command, trained, monkeyp
   def flock(file, how):
     raise OSError(37, "No locks available")
 
-  monkeypatch.setattr(workdir.fcntl, "flock", flock)
-  workdir._no_locks.cache_clear()
+  monkeypatch.setattr("fcntl.flock", flock)
+  _no_locks.cache_clear()
   assert command("--shard=0/2") == 0 and len(trained.packs) == 1
   assert capsys.readouterr().err.count("no locks on this file system") == 1
 
 
 @pytest.mark.slow
 def test_a_sweep_for_real_leaves_what_a_run_alone_leaves(sweep_file, tmp_path, tiny):
-  assert cli.run(sweep.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
+  assert cli.run(sweep_command.main, [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
   folders = sorted((tmp_path / "out" / "runs").iterdir())
   assert len(folders) == 4
   [member] = [folder for folder in folders if "next_token-d2-l4-s1" in folder.name]
-  [alone] = train.train([tiny(seed=1)], [tmp_path / "alone"], tmp_path / "alone" / "checkpoints")
+  [alone] = execute.train([tiny(seed=1)], [tmp_path / "alone"], tmp_path / "alone" / "checkpoints")
   result = json.loads((member / workdir.RESULT).read_text())
   assert result.keys() == alone.keys()
   assert result["status"] == alone["status"] == "done"

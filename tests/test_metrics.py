@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pathstar import metrics, tensorboard
+from pathstar.training import metrics, tensorboard
 
 
 def accumulator(folder):

@@ -10,8 +10,15 @@ import sys
 
 import pytest
 
-from pathstar import config, hosts, metrics, sweep, train, workdir
+from pathstar import config
+from pathstar.commands.cli import EXIT_STOPPED
+from pathstar.devices import hosts
 from pathstar.errors import UserError
+from pathstar.storage import workdir
+from pathstar.storage.locks import lock
+from pathstar.sweeps.folder import prepare
+from pathstar.sweeps.packs import plan
+from pathstar.training import metrics
 
 FIELDS = {"train.num_steps": 200, "train.steps_per_call": 2, "train.log_every": 20, "train.checkpoint_every": 100, "eval.every": 100,
           "eval.num_examples": 8}
@@ -74,7 +81,7 @@ def test_two_processes_are_one(job, whole, tmp_path, mesh):
 @pytest.mark.slow
 def test_sigterm_to_one_stops_both_and_one_process_goes_on(job, whole, tmp_path):
   status, _, error = job(tmp_path, 2, "data=8", stop_at=20)
-  assert status == [train.EXIT_STOPPED] * 2, error
+  assert status == [EXIT_STOPPED] * 2, error
   [step] = {re.search(r"stopped by a signal at step (\d+) of 200", text)[1] for text in error}
   assert 20 <= int(step) < 200
   status, _, error = job(tmp_path, 1, "data=4,model=2")
@@ -104,10 +111,10 @@ def test_a_sweep_by_two_processes_passes_over_what_another_holds_and_is_finished
       f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
       f"def sweep(arg=''):\n  return product({{'objective.name': ['next_token', 'teacherless'], 'seed': range(2)}})\n")
   base, module, arg = config.load(str(grid))
-  held = sweep.plan(base, module.sweep(arg))[0]
-  arguments = lambda i, how: ["-m", "pathstar.sweep", f"--config={grid}", f"--workdir={folder}", f"--distributed={how}"]
-  sweep.prepare(folder, sweep.plan(base, module.sweep(arg)))
-  with workdir.lock(workdir.make(folder / "packs" / held.pack_id)):
+  held = plan(base, module.sweep(arg))[0]
+  arguments = lambda i, how: ["-m", "pathstar", "sweep", f"--config={grid}", f"--workdir={folder}", f"--distributed={how}"]
+  prepare(folder, plan(base, module.sweep(arg)))
+  with lock(workdir.make(folder / "packs" / held.pack_id)):
     status, out, error = together(2, arguments)
   assert status == [0, 0], error
   assert all("2 of 4 runs finished" in text and "2 more are in the hands of other processes" in text for text in out)

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import models, optimizer
-from pathstar.optimizer import Optimizer
+from pathstar import models
+from pathstar.config import Optimizer
+from pathstar.training import optimizer
 
 
 @pytest.mark.parametrize("fields, want", [

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from pathstar import partition
+from pathstar.devices.collectives import collectives
+from pathstar.devices.mesh import AXES, make_mesh, mesh_shape, split_spec
 from pathstar.errors import UserError
 
 
@@ -17,9 +18,9 @@ from pathstar.errors import UserError
     ("run=1", 5, 7, 8, (1, 1)),
 ])
 def test_as_many_devices_as_can_be_go_to_runs_first_then_to_the_batch(spec, runs, batch, devices, want):
-  shape = partition.mesh_shape(spec, runs, batch, devices)
+  shape = mesh_shape(spec, runs, batch, devices)
   assert (shape["run"], shape["data"]) == want and shape["model"] == 1
-  assert runs % shape["run"] == 0 and batch % shape["data"] == 0 and tuple(shape) == partition.AXES
+  assert runs % shape["run"] == 0 and batch % shape["data"] == 0 and tuple(shape) == AXES
 
 
 @pytest.mark.parametrize("spec, said", [
@@ -29,13 +30,13 @@ def test_as_many_devices_as_can_be_go_to_runs_first_then_to_the_batch(spec, runs
 ])
 def test_meshes_that_do_not_fit_are_refused(spec, said):
   with pytest.raises(UserError) as error:
-    partition.mesh_shape(spec, 6, 64, 8)
+    mesh_shape(spec, 6, 64, 8)
   assert said in str(error.value)
 
 
 def test_fsdp_is_said_in_the_spec():
-  assert partition.split_spec("data=8,fsdp") == ("data=8", True) and partition.split_spec("auto") == ("auto", False)
-  assert partition.mesh_shape("auto,fsdp", 1, 64, 8) == partition.mesh_shape("auto", 1, 64, 8)
+  assert split_spec("data=8,fsdp") == ("data=8", True) and split_spec("auto") == ("auto", False)
+  assert mesh_shape("auto,fsdp", 1, 64, 8) == mesh_shape("auto", 1, 64, 8)
 
 
 class Device:
@@ -50,18 +51,18 @@ class Device:
 @pytest.mark.parametrize("spec, across", [("run=4,data=2", "run"), ("data=8", "data"), ("data=4,model=2", "data")])
 def test_slices_lie_along_runs_or_else_the_batch(spec, across):
   devices = [Device(i, i // 4) for i in range(8)]
-  mesh = partition.make_mesh(spec, 4, 8, devices)
-  axis = partition.AXES.index(across)
+  mesh = make_mesh(spec, 4, 8, devices)
+  axis = AXES.index(across)
   for place, device in zip(np.ndindex(mesh.devices.shape), mesh.devices.flat):
     assert device.slice_index == place[axis] * 2 // mesh.devices.shape[axis]
   with pytest.raises(UserError, match="a multiple of the 2 slices"):
-    partition.make_mesh("model=8", 4, 8, devices)
+    make_mesh("model=8", 4, 8, devices)
 
 
 @pytest.fixture
 def mesh():
   """run = 2, data = 2, model = 2 over devices 0 .. 7 that are not there."""
-  return partition.make_mesh("run=2,data=2,model=2", 2, 2, [Device(i, 0) for i in range(8)])
+  return make_mesh("run=2,data=2,model=2", 2, 2, [Device(i, 0) for i in range(8)])
 
 
 @pytest.mark.parametrize("groups, want", [
@@ -84,21 +85,22 @@ def mesh():
 def test_collectives_are_counted_by_the_axes_they_cross(mesh, operation, groups, want):
   line = f"  %x.1 = f32[8,16]{{1,0}} {operation}(%add.2), channel_id=3, {groups}, metadata={{op_name=\"a {{b}}\"}}"
   done = "  %y = f32[8] all-gather-done(%x.1)\n  %z = f32[8] add(%all-reduce.1, %y), replica_groups={{0,1}}"
-  assert partition.collectives(f"{line}\n{done}\n{line}", mesh) == ({want: 2} if want else {})
+  assert collectives(f"{line}\n{done}\n{line}", mesh) == ({want: 2} if want else {})
 
 
 def test_groups_in_an_unknown_form_are_not_passed_over(mesh):
   with pytest.raises(ValueError, match="unknown form"):
-    partition.collectives("  %x = f32[] all-reduce(%y), replica_groups=@new<0>", mesh)
+    collectives("  %x = f32[] all-reduce(%y), replica_groups=@new<0>", mesh)
 
 
 def test_on_a_cpu_each_core_is_a_device_for_runs_alone():
   code = """
 import os
 os.sched_getaffinity = lambda pid: range(4)
-from pathstar import partition
-partition.cores_as_devices()
-print(*(tuple(partition.make_mesh("auto", runs, 8).shape.values()) for runs in (1, 2, 6, 8)))
+from pathstar.devices.mesh import AXES, cores_as_devices, make_mesh, mesh_shape, split_spec
+from pathstar.devices.collectives import collectives
+cores_as_devices()
+print(*(tuple(make_mesh("auto", runs, 8).shape.values()) for runs in (1, 2, 6, 8)))
 """
   environment = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
   said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout

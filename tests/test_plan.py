@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import cost, flops, partition, plan, sweep, topology
+from pathstar.commands import plan as plan_command
+from pathstar.devices.collectives import _groups
 from pathstar.errors import UserError
+from pathstar.pricing import cost, flops, price, topology
+from pathstar.sweeps.packs import Pack, PlannedRun
 
 WIDTH, STATE, CONV = 16, 4, 4
 MODELS = {
@@ -75,8 +78,8 @@ def test_time_goes_with_devices_and_use(tiny):
   chip = topology.Topology("v5e:4x4").chip
 
   def seconds(run=1, data=1, use=0.5, runs=4, parameters=1000, matmul=1e15):
-    pack = sweep.Pack("pack", (sweep.Run("run", tiny(), "run"),) * runs)
-    work = cost.Work(pack, parameters, flops.Flops(matmul, 0.0))
+    pack = Pack("pack", (PlannedRun("run", tiny(), "run"),) * runs)
+    work = cost.Work(pack, parameters, parameters, flops.Flops(matmul, 0.0))
     return cost.step_seconds(work, {"run": run, "data": data, "model": 1}, chip, use)
 
   assert seconds() == pytest.approx(4 * 1e15 / chip.matmul / 0.5, rel=1e-3)
@@ -122,7 +125,7 @@ def test_what_a_refused_program_needs_is_read_from_the_refusal(message, size):
      [[0, 1], [2, 3], [4, 5], [6, 7]]),
 ])
 def test_groups_as_xla_tpu_writes_them(groups, want):
-  assert sorted(map(sorted, partition._groups(f"%x), channel_id=1, {groups}", 8))) == want
+  assert sorted(map(sorted, _groups(f"%x), channel_id=1, {groups}", 8))) == want
 
 
 @pytest.fixture(params=[["attention"]], ids=["grid"])
@@ -138,7 +141,7 @@ def sweep_file(tmp_path, tiny, request):
 
 
 def test_without_hardware_what_can_be_counted_is_told(sweep_file, tmp_path, capsys):
-  assert plan.main([f"--config={sweep_file}", f"--json={tmp_path / 'plan.json'}"]) == 0
+  assert plan_command.main([f"--config={sweep_file}", f"--json={tmp_path / 'plan.json'}"]) == 0
   assert "give --topology" in capsys.readouterr().out
   packs = json.loads((tmp_path / "plan.json").read_text())["packs"]
   assert len(packs) == 2 and all(p["runs"] == 2 and p["hours"] is None and not p["compiled"] for p in packs)
@@ -148,7 +151,7 @@ def test_without_hardware_what_can_be_counted_is_told(sweep_file, tmp_path, caps
 
 def test_without_a_compiler_hours_are_told_and_how_to_get_the_rest(sweep_file, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  assert plan.main([f"--config={sweep_file}", "--topology=v5e:4x4", f"--json={tmp_path / 'plan.json'}"]) == 0
+  assert plan_command.main([f"--config={sweep_file}", "--topology=v5e:4x4", f"--json={tmp_path / 'plan.json'}"]) == 0
   assert "pathstar[tpu-aot]" in capsys.readouterr().out
   found = json.loads((tmp_path / "plan.json").read_text())
   assert all(p["chips"] == 16 and p["peak_bytes"] is None and p["fits"] is None for p in found["packs"])
@@ -156,27 +159,27 @@ def test_without_a_compiler_hours_are_told_and_how_to_get_the_rest(sweep_file, t
 
 
 def test_memory_between_compiled_packs_is_interpolated_and_marked(tiny):
-  pack = lambda name: sweep.Pack(name, (sweep.Run(name, tiny(), name),))
+  pack = lambda name: Pack(name, (PlannedRun(name, tiny(), name),))
   sizes = {"large": 9.0, "middle": 5.0, "small": 1.0}
-  works = [cost.Work(pack(name), 10, flops.Flops(size, 0.0)) for name, size in sizes.items()]
+  works = [cost.Work(pack(name), 10, 10, flops.Flops(size, 0.0)) for name, size in sizes.items()]
   compiled = {name: topology.Compiled(peak, 1000, {"data": 3}, 1.0) for name, peak in (("large", 900), ("small", 100))}
   whole = topology.Topology("v5e:1x1")
-  found = plan.rows(works, cost.layout(works, whole, whole, "auto", 0.3), compiled)
+  found = price.rows(works, cost.layout(works, whole, whole, "auto", 0.3), compiled)
   assert [row["peak_bytes"] for row in found] == [900, 500, 100]
   assert [row["compiled"] for row in found] == [True, False, True]
-  assert "~0.00 of 15.75 | ~yes" in plan.table(found)
+  assert "~0.00 of 15.75 | ~yes" in price.markdown(found)
 
 
 def test_memory_goes_with_the_size_of_a_step_and_not_with_their_number(tiny):
-  run = lambda name, steps: sweep.Run(name, tiny({"train.num_steps": steps}), name)
-  works = [cost.Work(sweep.Pack(name, (run(name, steps),)), 10, flops.Flops(size, 0.0))
+  run = lambda name, steps: PlannedRun(name, tiny({"train.num_steps": steps}), name)
+  works = [cost.Work(Pack(name, (run(name, steps),)), 10, 10, flops.Flops(size, 0.0))
            for name, size, steps in (("long", 1.0, 1000), ("large", 9.0, 10))]
   compiled = {"long": topology.Compiled(100, 1000, {}, 1.0)}
   assert works[1].step_flops == 9 * works[0].step_flops and works[0].total_flops > works[1].total_flops
-  assert plan.peak_bytes(works[0], works, compiled) == 100
+  assert price.peak_bytes(works[0], works, compiled) == 100
   both = compiled | {"large": topology.Compiled(900, 1000, {}, 1.0)}
-  middle = cost.Work(sweep.Pack("middle", (run("middle", 10),)), 10, flops.Flops(5.0, 0.0))
-  assert plan.peak_bytes(middle, [*works, middle], both) == 500
+  middle = cost.Work(Pack("middle", (run("middle", 10),)), 10, 10, flops.Flops(5.0, 0.0))
+  assert price.peak_bytes(middle, [*works, middle], both) == 500
 
 
 needs_libtpu = pytest.mark.skipif(
@@ -187,7 +190,7 @@ needs_libtpu = pytest.mark.skipif(
 def planned(tmp_path, *words):
   """`pathstar plan` in a process without the tests' settings for faster compiling -> (exit status, output, JSON)."""
   environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"JAX_PLATFORMS": "cpu"}
-  command = [sys.executable, "-m", "pathstar.plan", *words, f"--json={tmp_path / 'plan.json'}"]
+  command = [sys.executable, "-m", "pathstar", "plan", *words, f"--json={tmp_path / 'plan.json'}"]
   done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode in (0, 1), done.stderr
   return done.returncode, done.stdout, json.loads((tmp_path / "plan.json").read_text())

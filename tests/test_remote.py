@@ -7,8 +7,10 @@ import pytest
 from etils import epath
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pathstar import metrics, train, workdir
-from pathstar.checkpoint import Checkpoints
+from pathstar.storage import workdir
+from pathstar.storage.locks import _no_locks, lock
+from pathstar.training import metrics, train
+from pathstar.training.checkpoint import Checkpoints
 
 
 def rows(folder):
@@ -42,7 +44,7 @@ def bucket(tmp_path, monkeypatch):
 
 
 def test_a_remote_run_resumed_ends_with_the_files_of_a_local_one(tiny, tmp_path, bucket, monkeypatch, capsys):
-  workdir._no_locks.cache_clear()
+  _no_locks.cache_clear()
   assert isinstance(bucket, epath.Path)
   [local] = train.train([tiny()], [tmp_path / "here"], tmp_path / "here" / "checkpoints")
   save = Checkpoints.save
@@ -67,11 +69,11 @@ def test_a_remote_run_resumed_ends_with_the_files_of_a_local_one(tiny, tmp_path,
 
 
 def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, capsys):
-  workdir._no_locks.cache_clear()
+  _no_locks.cache_clear()
 
   def flock(file, how):
     raise OSError(95, "Operation not supported")
 
   monkeypatch.setattr("fcntl.flock", flock)
-  with workdir.lock(tmp_path):
+  with lock(tmp_path):
     assert "no locks on this file system (Operation not supported)" in capsys.readouterr().err

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pathstar import claims, report, scoreboard
+from pathstar.commands import report as report_command
 from pathstar.errors import UserError
-from pathstar.tables import read_csv, write_csv
+from pathstar.reports import claims, report, scoreboard
+from pathstar.reports.rows import read_csv, write_csv
 
 ROOT = pathlib.Path(__file__).parent.parent
 REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/runs.csv"))
@@ -20,7 +21,8 @@ REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/runs.csv
 def run(**values):
   """A row of runs.csv: next-token prediction on G(2,5) that fails as the paper says, unless told otherwise."""
   row = dict.fromkeys(report.COLUMNS, math.nan) | {
-      "run_id": "run", "task": "path_star", "problem": "G(2,5)", "degree": 2, "length": 5, "num_nodes": 10, "architecture": "transformer",
+      "run_id": "run", "task": "path_star", "problem": "G(2,5)", "degree": 2, "length": 5, "answer_length": 5,
+      "branch_position": 1, "num_nodes": 10, "architecture": "transformer",
       "objective": "next_token", "order": "forward", "seed": 0, "status": "done", "steps": 100, "exact_match_test": 0.5,
       "exact_match_train": 0.5, "branch_accuracy": 0.5, "legal_mass": 1.0, "branch_entropy": math.log(2), "cheat_accuracy": 1.0,
       "snowball_prediction": 0.6, "token_error": 0.1, "chance": 0.5, "train_seconds": 1.0, "parameters": 10, "cheat_step": 20,
@@ -100,7 +102,7 @@ def test_a_table_survives_its_csv_file(tmp_path):
   again = read_csv(tmp_path / "runs.csv")
   assert again[0]["problem"] == "G(2,5)" and again[0]["steps"] == 100 and math.isnan(again[1]["branch_step"])
   assert again[1]["exact_match_test"] == pytest.approx(1 / 3, rel=1e-5)
-  assert report.table(again) == report.table(rows)
+  assert report.markdown(again) == report.markdown(rows)
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
@@ -112,7 +114,7 @@ def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkey
   out.mkdir()
   for file in (*folder.glob("*.csv"), folder / "provenance.json"):
     shutil.copy(file, out)
-  assert report.main([f"--out={out}"]) == 0
+  assert report_command.main([f"--out={out}"]) == 0
   assert {file.name for file in out.iterdir()} == {file.name for file in folder.iterdir()}
   for name in ("README.md", "table.md"):
     assert (out / name).read_text() == (folder / name).read_text()
@@ -124,7 +126,7 @@ def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkey
 
 def test_the_scoreboard_is_what_the_csv_files_say():
   results = ROOT / "results"
-  board = scoreboard.table(results)
+  board = scoreboard.markdown(results)
   assert board in (results / "README.md").read_text()
   assert scoreboard.summary(results) in (ROOT / "README.md").read_text()
   linked = re.findall(r"\]\(([^)]+)\)", board)
@@ -135,7 +137,7 @@ def test_every_report_of_a_claims_config_has_a_line(tmp_path):
   for folder, device in (("failure", "cpu:cpu"), ("failure_paper", "gpu:NVIDIA H200")):
     report.write(tmp_path / folder, folder, [run()], [], {
         "command": "pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/x", "devices": [device]})
-  lines = [line for line in scoreboard.table(tmp_path).splitlines() if line.startswith("| 1 |")]
+  lines = [line for line in scoreboard.markdown(tmp_path).splitlines() if line.startswith("| 1 |")]
   assert len(lines) == 2 and "NVIDIA H200, 1 runs" in lines[1] and "held" in lines[1] and "CPU, 1 runs" in lines[0]
   assert "| 12 | Teacherless training learns addition from fewer examples. | not run |  |" in scoreboard.summary(tmp_path)
 
@@ -146,11 +148,11 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   report.write(tmp_path / "failure", "failure", [guess], [], source("failure"))
   report.write(tmp_path / "failure_first", "failure_first", [plans], [], source("failure") | {"superseded_by": "failure"})
   report.write(tmp_path / "timeline", "timeline", [guess, plans], [], source("timeline"))
-  [line] = [line for line in scoreboard.table(tmp_path).splitlines() if line.startswith("| 1 |")]
+  [line] = [line for line in scoreboard.markdown(tmp_path).splitlines() if line.startswith("| 1 |")]
   assert "[failure_first](failure_first/README.md) 0 of 1; [timeline](timeline/README.md) 1 of 2" in line
   assert "training set too. | held in 1 of 1 | 1 of 3 |" in scoreboard.summary(tmp_path)
 
 
 def test_a_scoreboard_of_nothing_is_refused(tmp_path):
   with pytest.raises(UserError, match="holds no report"):
-    report.main([f"--scoreboard={tmp_path}"])
+    report_command.main([f"--scoreboard={tmp_path}"])

@@ -13,8 +13,14 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pathstar import cli, metrics, train, workdir
+from pathstar.commands import cli
+from pathstar.commands import train as train_command
+from pathstar.commands.cli import EXIT_STOPPED
 from pathstar.errors import UserError
+from pathstar.storage import workdir
+from pathstar.storage.environment import environment
+from pathstar.storage.locks import lock
+from pathstar.training import metrics, train
 
 
 def rows(folder):
@@ -100,11 +106,11 @@ def test_a_run_that_dies_anywhere_ends_as_if_it_had_not(tiny, fields, whole, tmp
 def test_sigterm_saves_says_so_and_the_same_command_goes_on(tiny, tiny_file, whole, tmp_path, monkeypatch, capsys):
   argv = [f"--config={tiny_file}", "--config.train.num_steps=40", f"--workdir={tmp_path}"]
   Interrupt(monkeypatch, 15, lambda: os.kill(os.getpid(), signal.SIGTERM))
-  assert cli.run(train.main, argv) == train.EXIT_STOPPED == 75
+  assert cli.run(train_command.main, argv) == EXIT_STOPPED == 75
   assert "stopped by a signal at step 15 of 40; the same command resumes" in capsys.readouterr().err
   assert 15 in saved(tmp_path) and not (tmp_path / workdir.RESULT).exists()
   assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # handed back
-  assert cli.run(train.main, argv) == 0
+  assert cli.run(train_command.main, argv) == 0
   assert "resuming from step 15" in capsys.readouterr().err
   same_ending(tmp_path, json.loads((tmp_path / workdir.RESULT).read_text()), whole)
 
@@ -203,15 +209,15 @@ def test_a_start_that_died_before_its_config_was_written_does_not_block_the_fold
 
   monkeypatch.setattr(workdir, "write_json", die)
   with pytest.raises(Killed):
-    workdir.claim(tmp_path, {"seed": 0})
+    workdir.claim(tmp_path, {"seed": 0}, environment, lambda old: [])
   monkeypatch.undo()
-  workdir.claim(tmp_path, {"seed": 0})
+  workdir.claim(tmp_path, {"seed": 0}, environment, lambda old: [])
   assert json.loads((tmp_path / workdir.CONFIG).read_text()) == {"seed": 0}
 
 
 def test_a_second_process_is_told_who_holds_the_folder(tiny, tmp_path):
-  hold = ("import pathlib, sys; from pathstar import workdir\n"
-          "with workdir.lock(pathlib.Path(sys.argv[1])):\n  print('held', flush=True); sys.stdin.read()")
+  hold = ("import pathlib, sys; from pathstar.storage.locks import lock\n"
+          "with lock(pathlib.Path(sys.argv[1])):\n  print('held', flush=True); sys.stdin.read()")
   process = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
   try:
     assert process.stdout.readline() == "held\n"
@@ -221,12 +227,12 @@ def test_a_second_process_is_told_who_holds_the_folder(tiny, tmp_path):
   finally:
     process.kill()
     process.wait()
-  with workdir.lock(tmp_path):  # the kernel freed it, however its holder ended
+  with lock(tmp_path):  # the kernel freed it, however its holder ended
     pass
 
 
 def command(tiny_file, folder):
-  return [sys.executable, "-m", "pathstar.train", f"--config={tiny_file}", f"--workdir={folder}", "--config.train.num_steps=2000",
+  return [sys.executable, "-m", "pathstar", "train", f"--config={tiny_file}", f"--workdir={folder}", "--config.train.num_steps=2000",
           "--config.train.log_every=20", "--config.eval.every=100", "--config.train.checkpoint_every=20"]
 
 

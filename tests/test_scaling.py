@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import bench, cli, config, scaling, tables
+from pathstar import config
+from pathstar.commands import bench as bench_command
+from pathstar.commands import cli
+from pathstar.pricing import compare
+from pathstar.reports.rows import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +18,7 @@ def fields(tiny):
 
 
 def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
-  made = scaling.on_random_tokens(tiny(), 12)
+  made = compare.on_random_tokens(tiny(), 12)
   batch = made.task.examples(np.zeros(3), "train", np.arange(3))
   inputs = np.asarray(made.objective.inputs(jax.tree.map(jnp.asarray, batch)))
   assert inputs.shape == batch["target"].shape == (3, 12) and batch["weight"].all()
@@ -26,20 +30,20 @@ def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
 @pytest.mark.slow
 def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path, monkeypatch):
   monkeypatch.setattr("sys.argv", ["pathstar", "bench", "--mixers=..."])
-  rows = list(scaling.compare(fields, ["attention", "s5"], [4, 64], 1))
+  rows = list(compare.compare(fields, ["attention", "s5"], [4, 64], 1))
   assert [(row["length"], row["mixer"]) for row in rows] == [(4, "attention"), (4, "s5"), (64, "attention"), (64, "s5")]
   assert all(row["ratio"] == 1 for row in rows if row["mixer"] == "attention")
   assert all(row["step_ms"] > 0 and row["parameters"] > 0 for row in rows)
   assert rows[2]["peak_mib"] > rows[0]["peak_mib"]
-  scaling.write(tmp_path / "scaling", rows)
-  assert tables.read_csv(tmp_path / "scaling" / "runs.csv")[3]["mixer"] == "s5"
+  compare.write(tmp_path / "scaling", rows)
+  assert read_csv(tmp_path / "scaling" / "runs.csv")[3]["mixer"] == "s5"
   assert (tmp_path / "scaling" / "table.md").read_text().count("random tokens") == 4
   readme = (tmp_path / "scaling" / "README.md").read_text()
   assert "command: `pathstar bench --mixers=...`" in readme and (tmp_path / "scaling" / "scaling.png").stat().st_size > 0
 
 
 def test_a_pack_is_compared_with_a_run_alone(fields):
-  one, four = scaling.compare(fields, ["attention"], [], 2, packs=[1, 4])
+  one, four = compare.compare(fields, ["attention"], [], 2, packs=[1, 4])
   assert (one["runs"], four["runs"]) == (1, 4) and one["parameters"] == four["parameters"]
   for row in (one, four):
     assert row["examples_per_second"] == pytest.approx(1e3 * row["runs"] * row["batch_size"] / row["step_ms_median"])
@@ -52,5 +56,5 @@ def test_a_pack_is_compared_with_a_run_alone(fields):
     (["--lengths=32"], "must come with --mixers"),
 ])
 def test_what_can_not_be_compared_is_said_in_one_line(tiny_file, capsys, flags, named):
-  assert cli.run(bench.main, [f"--config={tiny_file}", *flags]) == 2
+  assert cli.run(bench_command.main, [f"--config={tiny_file}", *flags]) == 2
   assert named in capsys.readouterr().err

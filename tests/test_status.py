@@ -5,9 +5,18 @@ import json
 import pytest
 from etils import epath
 
-from pathstar import cli, config, status, sweep, workdir
-from pathstar.errors import UserError
+from pathstar import config
+from pathstar.commands import cli
+from pathstar.commands import sweep as status_command
+from pathstar.commands import sweep as sweep_command
+from pathstar.errors import Held, UserError
+from pathstar.storage import workdir
+from pathstar.storage.locks import lock
 from pathstar.sweep import product
+from pathstar.sweeps import packs as packing
+from pathstar.sweeps import status
+from pathstar.sweeps.folder import ERROR, SPLIT, prepare
+from pathstar.sweeps.packs import plan
 
 
 @pytest.fixture
@@ -15,16 +24,16 @@ def folder(tiny, tmp_path):
   """A sweep of five packs of two runs: done, crashed, split with one run done, and two untouched; one run diverged."""
   base = config.override(config.default(), tiny.fields)
   cells = product({"task.degree": [2, 3], "seed": range(6)})[:10]
-  packs = sweep.plan(base, cells, max_pack=2)
-  sweep.prepare(tmp_path, packs)
+  packs = plan(base, cells, max_pack=2)
+  prepare(tmp_path, packs)
   for pack in packs:
     workdir.make(tmp_path / "packs" / pack.pack_id)
   for run, result in zip(packs[0].runs, ({"status": "done", "eval/test/exact_match": 0.75}, {"status": "diverged"})):
     finish(tmp_path, run.path, result | {"train_seconds": 10.0})
-  (tmp_path / "packs" / packs[1].pack_id / sweep.ERROR).write_text("Traceback\n  here\nOSError: the device fell over\n")
-  parts = {sweep.pack([run]).pack_id: [run.path] for run in packs[2].runs}
-  workdir.write_json(tmp_path / "packs" / packs[2].pack_id / sweep.SPLIT, parts)
-  (tmp_path / "packs" / packs[2].pack_id / sweep.ERROR).write_text("ValueError: of the whole pack\n")
+  (tmp_path / "packs" / packs[1].pack_id / ERROR).write_text("Traceback\n  here\nOSError: the device fell over\n")
+  parts = {packing.pack([run]).pack_id: [run.path] for run in packs[2].runs}
+  workdir.write_json(tmp_path / "packs" / packs[2].pack_id / SPLIT, parts)
+  (tmp_path / "packs" / packs[2].pack_id / ERROR).write_text("ValueError: of the whole pack\n")
   finish(tmp_path, packs[2].runs[0].path, {"status": "done", "eval/test/exact_match": 0.25, "train_seconds": 10.0})
   return tmp_path, packs
 
@@ -42,7 +51,7 @@ def train_a_while(folder, pack, step, rate):
 
 def test_every_run_is_in_one_state(folder):
   place, packs = folder
-  with workdir.lock(place / "packs" / packs[3].pack_id):
+  with lock(place / "packs" / packs[3].pack_id):
     states = {entry.path: entry.state for entry in status.read(place)}
   names = [run.path for pack in packs for run in pack.runs]
   assert [states[name] for name in names] == [
@@ -59,16 +68,16 @@ def test_a_remote_sweep_reads_like_a_local_one(folder):
 def test_to_look_takes_no_lock_from_anybody(folder):
   place, packs = folder
   status.show(place)
-  with workdir.lock(place / "packs" / packs[3].pack_id):
+  with lock(place / "packs" / packs[3].pack_id):
     status.show(place)
-    with pytest.raises(workdir.Held), workdir.lock(place / "packs" / packs[3].pack_id):
+    with pytest.raises(Held), lock(place / "packs" / packs[3].pack_id):
       pass
 
 
 def test_the_table_tells_counts_errors_speed_and_the_best_cells(folder):
   place, packs = folder
   train_a_while(place, packs[3], step=5, rate=0.5)
-  with workdir.lock(place / "packs" / packs[3].pack_id):
+  with lock(place / "packs" / packs[3].pack_id):
     said = status.show(place)
   assert "10 runs in 6 packs" in said and "done 2   running 2   failed 2   diverged 1   waiting 3" in said
   [row] = [line for line in said.splitlines() if line.startswith(packs[3].pack_id)]
@@ -102,7 +111,7 @@ def test_the_time_left_is_that_of_the_speed_so_far(folder):
 
 
 def test_what_holds_no_sweep_is_refused(tmp_path, capsys):
-  assert cli.run(sweep.main, ["--status", f"--workdir={tmp_path}"]) == 2
+  assert cli.run(sweep_command.main, ["--status", f"--workdir={tmp_path}"]) == 2
   assert "holds no sweep (it has no sweep.json)" in capsys.readouterr().err
   with pytest.raises(UserError, match="--status takes --workdir alone, not --shard=0/2"):
-    status.main(["--status", f"--workdir={tmp_path}", "--shard=0/2"])
+    status_command.main(["--status", f"--workdir={tmp_path}", "--shard=0/2"])

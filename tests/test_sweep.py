@@ -6,9 +6,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pathstar import config, sweep, workdir
+from pathstar import config
 from pathstar.errors import UserError
+from pathstar.storage import workdir
 from pathstar.sweep import chain, product, subsample, zipped
+from pathstar.sweeps.folder import SPLIT, pack_of, prepare
+from pathstar.sweeps.packs import plan, shard
 
 
 def test_product_is_every_combination_first_names_slowest():
@@ -46,7 +49,7 @@ GRID = product({"task.degree": [2, 3], "seed": range(3), "optimizer.learning_rat
 
 
 def test_cells_that_differ_in_values_alone_share_a_pack(base):
-  packs = sweep.plan(base, GRID)
+  packs = plan(base, GRID)
   assert sorted(len(pack.runs) for pack in packs) == [6] * 4
   for pack in packs:
     shapes = {json.dumps({k: v for k, v in run.config.fields.items() if k not in config.VALUE_FIELDS}) for run in pack.runs}
@@ -56,42 +59,42 @@ def test_cells_that_differ_in_values_alone_share_a_pack(base):
 
 @pytest.mark.parametrize("max_pack, sizes", [(1, [1] * 24), (4, [3] * 8), (100, [6] * 4)])
 def test_packs_are_no_larger_than_asked_and_as_even_as_can_be(base, max_pack, sizes):
-  packs = sweep.plan(base, GRID, max_pack)
+  packs = plan(base, GRID, max_pack)
   assert sorted(len(pack.runs) for pack in packs) == sorted(sizes)
   assert len({pack.pack_id for pack in packs}) == len(packs)
 
 
 def test_run_ids_are_readable_unique_and_always_the_same(base):
-  ids = [run.run_id for pack in sweep.plan(base, GRID) for run in pack.runs]
+  ids = [run.run_id for pack in plan(base, GRID) for run in pack.runs]
   assert len(set(ids)) == len(GRID)
-  assert ids == [run.run_id for pack in sweep.plan(base, GRID) for run in pack.runs]
+  assert ids == [run.run_id for pack in plan(base, GRID) for run in pack.runs]
   assert all(name.startswith(("transformer-next_token-d", "transformer-teacherless-d")) for name in ids)
-  [pack] = sweep.plan(base, [{"objective.order": "reversed", "seed": 4}])
+  [pack] = plan(base, [{"objective.order": "reversed", "seed": 4}])
   [run] = pack.runs
   assert run.run_id.startswith("transformer-reversed-d2-l4-s4-")
   # What does not change the numbers does not change the name.
-  [same] = sweep.plan(base, [{"objective.order": "reversed", "seed": 4, "train.checkpoint_every": 20}])
-  [other] = sweep.plan(base, [{"objective.order": "reversed", "seed": 4, "model.width": 32}])
+  [same] = plan(base, [{"objective.order": "reversed", "seed": 4, "train.checkpoint_every": 20}])
+  [other] = plan(base, [{"objective.order": "reversed", "seed": 4, "model.width": 32}])
   assert same.runs[0].run_id == run.run_id != other.runs[0].run_id
 
 
 def test_run_ids_name_the_fields_that_nothing_else_in_them_tells_apart(base):
   cells = chain(product({"task.degree": [2], "data.num_train": [100, 300], "optimizer.learning_rate": [1e-3, 2e-3]}),
                 [{"task.degree": 3, "train.num_steps": 40}])
-  names = [run.run_id.rpartition("-")[0] for pack in sweep.plan(base, cells) for run in pack.runs]
+  names = [run.run_id.rpartition("-")[0] for pack in plan(base, cells) for run in pack.runs]
   assert sorted(names) == sorted([f"transformer-next_token-d2-l4-num_train={size}-learning_rate={rate}-s0"
                                   for size in (100, 300) for rate in (0.001, 0.002)] + ["transformer-next_token-d3-l4-s0"])
 
 
 def test_ids_of_many_cells_that_differ_in_their_hash_alone_do_not_collide(base):
-  [pack] = sweep.plan(base, [{"optimizer.learning_rate": 1e-3 * (1 + i / 1000)} for i in range(600)])
+  [pack] = plan(base, [{"optimizer.learning_rate": 1e-3 * (1 + i / 1000)} for i in range(600)])
   assert len({run.run_id for run in pack.runs}) == 600
 
 
 def test_impossible_cells_are_all_listed_at_once(base):
   cells = [{"seed": 0}, {"task.degree": 0}, {"seed": 1}, {"model.num_head": 2}, {"seed": 0}]
   with pytest.raises(UserError) as error:
-    sweep.plan(base, cells)
+    plan(base, cells)
   said = str(error.value)
   assert said.startswith("3 of 5 cells are impossible")
   assert "cell 1 {'task.degree': 0}: task.degree = 0" in said
@@ -100,16 +103,16 @@ def test_impossible_cells_are_all_listed_at_once(base):
 
 
 def test_the_largest_pack_is_first(base):
-  packs = sweep.plan(base, product({"model.width": [8, 32, 16], "seed": range(2)}))
+  packs = plan(base, product({"model.width": [8, 32, 16], "seed": range(2)}))
   assert [pack.runs[0].config.model.fields.width for pack in packs] == [32, 16, 8]
-  packs = sweep.plan(base, sweep.chain(product({"seed": range(2)}), product({"train.batch_size": [16], "seed": range(5)})))
+  packs = plan(base, chain(product({"seed": range(2)}), product({"train.batch_size": [16], "seed": range(5)})))
   assert [len(pack.runs) for pack in packs] == [5, 2]
 
 
 @pytest.mark.parametrize("number", [1, 3, 8, 24])
 def test_shards_share_out_every_pack_once(base, number):
-  packs = sweep.plan(base, GRID, max_pack=1)
-  shards = [sweep.shard(packs, f"{i}/{number}") for i in range(number)]
+  packs = plan(base, GRID, max_pack=1)
+  shards = [shard(packs, f"{i}/{number}") for i in range(number)]
   assert sorted(p.pack_id for part in shards for p in part) == sorted(p.pack_id for p in packs)
   assert {len(part) for part in shards} == {len(packs) // number}
   assert shards[0][0] is packs[0]
@@ -118,63 +121,63 @@ def test_shards_share_out_every_pack_once(base, number):
 @pytest.mark.parametrize("spec", ["2/2", "1", "-1/2", "0/0", "a/b"])
 def test_a_shard_that_does_not_exist_is_refused(base, spec):
   with pytest.raises(UserError, match="shard = .*i/n with 0 <= i < n"):
-    sweep.shard(sweep.plan(base, [{}]), spec)
+    shard(plan(base, [{}]), spec)
 
 
 def differing(folder):
   """Hyperparameters that TensorBoard's table in `folder` shows first."""
   metadata = EventAccumulator(str(folder)).Reload().SummaryMetadata("_hparams_/experiment")
   infos = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).experiment.hparam_infos
-  assert {info.name for info in infos} == set(config.schema())
+  assert {info.name for info in infos} == set(config.resolve(config.default()).fields)  # those in use
   return {info.name for info in infos if info.differs}
 
 
 def test_a_large_sweep_goes_in_groups_that_tensorboard_can_show(base, tmp_path):
   cells = product({"task.degree": [2, 3], "objective.order": ["forward", "reversed"], "seed": range(60)})
-  assert {run.path for pack in sweep.plan(base, cells[:200]) for run in pack.runs} == {
-      run.run_id for pack in sweep.plan(base, cells[:200]) for run in pack.runs}
-  packs = sweep.plan(base, cells)
+  assert {run.path for pack in plan(base, cells[:200]) for run in pack.runs} == {
+      run.run_id for pack in plan(base, cells[:200]) for run in pack.runs}
+  packs = plan(base, cells)
   assert {run.path for pack in packs for run in pack.runs} == {
       f"{run.config.task.slug}/{run.run_id}" for pack in packs for run in pack.runs}
-  sweep.prepare(tmp_path, packs)
+  prepare(tmp_path, packs)
   assert differing(tmp_path) == {"task.degree", "objective.order", "seed"}
   assert differing(tmp_path / "runs" / "d2-l4") == differing(tmp_path / "runs" / "d3-l4") == {"objective.order", "seed"}
   many = product({"objective.order": ["forward", "reversed"], "seed": range(150)})
-  assert {run.path.split("/")[0] for pack in sweep.plan(base, many) for run in pack.runs} == {
+  assert {run.path.split("/")[0] for pack in plan(base, many) for run in pack.runs} == {
       "d2-l4-transformer-next_token", "d2-l4-transformer-reversed"}
 
 
 def test_another_sweep_in_the_same_folder_is_refused(base, tmp_path):
   cells = product({"seed": range(4)})
-  sweep.prepare(tmp_path, sweep.plan(base, cells))
+  prepare(tmp_path, plan(base, cells))
   before = (tmp_path / "sweep.json").read_bytes()
-  sweep.prepare(tmp_path, sweep.plan(base, cells))
+  prepare(tmp_path, plan(base, cells))
   with pytest.raises(UserError, match="holds another sweep"):
-    sweep.prepare(tmp_path, sweep.plan(base, cells[:3]))
+    prepare(tmp_path, plan(base, cells[:3]))
   with pytest.raises(UserError, match="in other packs .of at most 4 runs.; give the same --max_pack"):
-    sweep.prepare(tmp_path, sweep.plan(base, cells, max_pack=2))
+    prepare(tmp_path, plan(base, cells, max_pack=2))
   assert (tmp_path / "sweep.json").read_bytes() == before
 
 
 def test_a_folder_of_something_else_is_refused(base, tmp_path):
   (tmp_path / "thesis.tex").write_text("mine")
   with pytest.raises(UserError, match="not a sweep's folder .it holds 'thesis.tex'"):
-    sweep.prepare(tmp_path, sweep.plan(base, [{}]))
+    prepare(tmp_path, plan(base, [{}]))
 
 
 def test_a_sweep_that_died_while_it_prepared_can_start_again(base, tmp_path, monkeypatch):
-  packs = sweep.plan(base, [{"seed": 0}])
+  packs = plan(base, [{"seed": 0}])
   with monkeypatch.context() as patch:
     patch.setattr(workdir, "write_json", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-      sweep.prepare(tmp_path, packs)
-  sweep.prepare(tmp_path, packs)
+      prepare(tmp_path, packs)
+  prepare(tmp_path, packs)
   assert (tmp_path / "sweep.json").exists()
 
 
 def test_a_run_is_found_in_its_pack_however_often_that_was_split(tmp_path):
   packs = {"P": ["a", "b", "c"], "Q": ["d"]}
   for pack_id, parts in {"P": {"P1": ["b", "c"]}, "P1": {"P2": ["b"], "P3": ["c"]}}.items():
-    workdir.write_json(workdir.make(tmp_path / "packs" / pack_id) / sweep.SPLIT, parts)
-  found = {path: sweep.pack_of(tmp_path, packs, path) for path in "abcde"}
+    workdir.write_json(workdir.make(tmp_path / "packs" / pack_id) / SPLIT, parts)
+  found = {path: pack_of(tmp_path, packs, path) for path in "abcde"}
   assert found == {"a": ("P", ["a", "b", "c"]), "b": ("P2", ["b"]), "c": ("P3", ["c"]), "d": ("Q", ["d"]), "e": None}

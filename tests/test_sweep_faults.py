@@ -11,7 +11,14 @@ import time
 
 import pytest
 
-from pathstar import cli, metrics, runs, status, sweep, train, workdir
+from pathstar import run
+from pathstar.commands import cli
+from pathstar.commands import sweep as sweep_command
+from pathstar.storage import workdir
+from pathstar.sweeps import status
+from pathstar.sweeps.folder import pack_of
+from pathstar.training import metrics, train
+from pathstar.training.feed import device_batches
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +40,7 @@ def arguments(grid, folder, *more):
 
 
 def start(grid, folder, *more):
-  return subprocess.Popen([sys.executable, "-m", "pathstar.sweep", *arguments(grid, folder, *more)], stdout=subprocess.PIPE,
+  return subprocess.Popen([sys.executable, "-m", "pathstar", "sweep", *arguments(grid, folder, *more)], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -102,7 +109,7 @@ def test_two_processes_on_one_folder_share_it_by_their_locks(grid, undisturbed, 
 
 
 def test_one_cell_that_crashes_takes_nobody_with_it(grid, undisturbed, tmp_path, monkeypatch, capsys):
-  batches = train.device_batches
+  batches = device_batches
 
   def broken(configs, *more):
     for number, batch in enumerate(batches(configs, *more)):
@@ -112,22 +119,22 @@ def test_one_cell_that_crashes_takes_nobody_with_it(grid, undisturbed, tmp_path,
 
   folder = tmp_path / "out"
   monkeypatch.setattr(train, "device_batches", broken)
-  assert cli.run(sweep.main, arguments(grid, folder)) == 1
+  assert cli.run(sweep_command.main, arguments(grid, folder)) == 1
   found = outcome(folder)
   [missing] = undisturbed.keys() - found.keys()
   assert "teacherless-d2-l4-s4" in missing and missing in capsys.readouterr().err
-  assert cli.run(sweep.main, ["--status", f"--workdir={folder}"]) == 0
+  assert cli.run(sweep_command.main, ["--status", f"--workdir={folder}"]) == 0
   said = capsys.readouterr().out
   assert "done 11   running 0   failed 1   diverged 0   waiting 0" in said and f"{missing}  RuntimeError: a bit fell over" in said
-  alone = {name for name in found if len(sweep.pack_of(folder, json.loads((folder / "sweep.json").read_text())["packs"], name)[1]) == 1}
+  alone = {name for name in found if len(pack_of(folder, json.loads((folder / "sweep.json").read_text())["packs"], name)[1]) == 1}
   assert len(alone) == 2  # its siblings, in programs of their own: equal up to rounding
   assert {name: found[name] for name in found.keys() - alone} == {name: undisturbed[name] for name in found.keys() - alone}
   for name in alone:
     for row, other in zip(found[name][1], undisturbed[name][1], strict=True):
       assert row["step"] == other["step"] and row.keys() == other.keys()
       assert row.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), rel=1e-3)
-  assert runs.load(folder / "runs" / min(alone)).step == 60  # its checkpoint is that of its own pack
+  assert run.load(folder / "runs" / min(alone)).step == 60  # its checkpoint is that of its own pack
   monkeypatch.undo()
-  assert cli.run(sweep.main, arguments(grid, folder)) == 0  # and when it is mended the same command does what is left
+  assert cli.run(sweep_command.main, arguments(grid, folder)) == 0  # and when it is mended the same command does what is left
   assert outcome(folder).keys() == undisturbed.keys()
   assert [entry.state for entry in status.read(folder)] == ["done"] * 12

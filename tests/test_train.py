@@ -1,5 +1,6 @@
 """The training step and loop: packs are their runs, dispatches are their steps, and a run's end is what it says."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,7 +9,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pathstar import metrics, train, workdir
+from pathstar.storage import workdir
+from pathstar.training import metrics, train
+from pathstar.training.program import compile_program
 
 FIFTY = {"train.num_steps": 50, "train.steps_per_call": 1, "train.log_every": 50, "train.checkpoint_every": 50,
          "eval.every": 50}
@@ -148,18 +151,17 @@ def test_a_pack_of_diverged_runs_stops_early(tiny, tmp_path):
 
 
 def test_the_training_block_moves_nothing_between_host_and_device(tiny, tmp_path, monkeypatch):
-  compile_program = train.compile_program
   calls = []
 
   def guarded(configs, mesh):
     program = compile_program(configs, mesh)
 
-    def block(*args):
+    def steps(*args):
       calls.append(1)
       with jax.transfer_guard("disallow"):
-        return program.block(*args)
+        return program.steps(*args)
 
-    return train.dataclasses.replace(program, block=block)
+    return dataclasses.replace(program, steps=steps)
 
   monkeypatch.setattr(train, "compile_program", guarded)
   train.train([tiny()], [tmp_path / "run"], tmp_path / "run" / "checkpoints")

@@ -1,25 +1,37 @@
 """What is measured. An evaluation is a module with
 
-    applies(config) -> bool                                     which tasks and objectives it is defined for
-    run(config, params, batch, logits_BxLxV) -> {name: (B,)}    one value an example; the mean is reported
+    applies(config) -> bool                               where it is defined: it asks properties of task and objective
+    run(config, params, batch, output) -> {name: (B,)}    one value an example; the mean over the defined ones, those not NaN, is reported
 
-where `batch` has its target in the order of the objective and `logits` come from one pass of `objective.logits`, shared by all.
-Those in DECODED get `tokens_BxL`, what the model really produces, in place of logits. A module may also define
+where `batch` has its target in the order of the objective, and `output` is logits_BxLxV of one pass of `objective.logits`, shared by all.
+A module may also define
 
-    derive(config, means) -> {name: scalar}                     what follows from the means of its metrics
+    reads(config) -> "logits" | "tokens"                  tokens: `output` is tokens_BxL, what the model really produces
+    derive(config, means) -> {name: scalar}               what follows from the means of its metrics
+    Fields                                                a frozen dataclass of config fields under `eval.`: config.evals[its name]
 
-Add one = one file + one line here.
-Names appear as `eval/<split>/<name>` in TensorBoard and metrics.jsonl.
+Add one = one file + one line here. A name belongs to one evaluation. Names appear as `eval/<split>/<name>` in TensorBoard, metrics.jsonl
+and, at the end of a run, result.json and runs.csv. What reads logits is measured every eval.every steps, the others every
+eval.decode_every.
 """
 
 import jax
 import jax.numpy as jnp
 
-from pathstar.evals import branch_token, clever_hans, exact_match, generated, positions, snowballing, verifier
-from pathstar.objectives import base
+from pathstar.devices import random
+from pathstar.errors import UserError
+from pathstar.evals import branch_token, clever_hans, exact_match, generated, loss, positions, snowballing, verifier
 
-ONE_PASS = (exact_match, snowballing, positions, branch_token, clever_hans)  # every eval.every steps
-DECODED = (generated, verifier)  # every eval.decode_every steps
+EVALS = {
+    "exact_match": exact_match,
+    "loss": loss,
+    "snowballing": snowballing,
+    "positions": positions,
+    "branch_token": branch_token,
+    "clever_hans": clever_hans,
+    "generated": generated,
+    "verifier": verifier,
+}
 _MAX_CHUNK = 500  # examples per forward pass
 
 
@@ -28,41 +40,83 @@ def chunk_size(num_examples: int) -> int:
   return max(n for n in range(1, min(num_examples, _MAX_CHUNK) + 1) if num_examples % n == 0)
 
 
-def evaluate(config, params, batch: dict) -> dict[str, jax.Array]:
-  """Mean over a batch of every applicable metric that needs no decoding, as scalars. Pure; jit and vmap it.
+def of_logits(config, params, batch: dict) -> dict[str, jax.Array]:
+  """Mean over a batch of every metric that one pass gives, as scalars. Pure; jit and vmap it.
 
   Args:
     config: a resolved Config.
     params: {"model": ..., "objective": ...}.
     batch: arrays with leading axis N, from `data.eval_examples`.
+
+  Raises:
+    UserError: a metric that two evaluations give, or one that is not a value an example.
   """
-  return _over_chunks(config, ONE_PASS, params, batch, lambda chunk: config.objective.logits(config.model, params, chunk))[0]
+  return _over_chunks(config, "logits", params, batch, lambda chunk, _: config.objective.logits(config.model, params, chunk))[0]
 
 
-def decode(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
-  """As `evaluate`, of the evaluations that decode token by token; and the answers (N, A), in the order of the path."""
-  predict = lambda chunk: config.objective.predict(config.model, params, chunk, jax.random.key(0))
-  metrics, tokens_NxL = _over_chunks(config, DECODED, params, batch, predict)
-  return metrics, base.path_order(generated.answer(config.task, tokens_NxL), config.order)
+def of_tokens(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
+  """As `of_logits`, of what the model produces; and the answers (N, A), in the order of the path."""
+  predict = lambda chunk, key: config.objective.predict(config.model, params, chunk, key)
+  means, (tokens_NxL, batch) = _over_chunks(config, "tokens", params, batch, predict)
+  answer_NxA = generated.answer(config.task, tokens_NxL)
+  return means, config.objective.along_path(answer_NxA, batch)
 
 
-def _over_chunks(config, modules, params, batch, model_output):
-  """Means of the modules' metrics, and the model's output for the whole batch, computed chunk by chunk."""
-  modules = [module for module in modules if module.applies(config)]
-
-  def one_chunk(chunk):
-    chunk = base.reorder(chunk, config.order)
-    output = model_output(chunk)
-    values = {}
-    for module in modules:
-      values |= module.run(config, params, chunk, output)
-    return {name: value.astype(jnp.float32).mean() for name, value in values.items()}, output
-
+def _over_chunks(config, reads: str, params, batch, model_output):
+  """Means of the metrics, and the model's output for the whole batch beside the batch in the objective's order, chunk by chunk."""
+  modules = {name: module for name, module in EVALS.items()
+             if module.applies(config) and (module.reads(config) if hasattr(module, "reads") else "logits") == reads}
   size = chunk_size(len(batch["target"]))
+
+  def one_chunk(numbered):
+    number, chunk = numbered
+    chunk = config.objective.in_order(chunk)
+    output = model_output(chunk, random.evaluation_key(random.PREDICT, number))
+    owner, plain, partial = {}, {}, {}
+    for name, module in modules.items():
+      for metric, value_B in module.run(config, params, chunk, output).items():
+        _own(owner, metric, name)
+        if value_B.shape != (size,):
+          raise UserError(f"evaluation {name}: {metric} is of shape {value_B.shape}: must be one value an example, ({size},)")
+        value_B = value_B.astype(jnp.float32)
+        plain[metric] = value_B.mean()
+        partial[metric] = jnp.where(jnp.isnan(value_B), 0, value_B).mean(), jnp.sum(jnp.isnan(value_B))
+    return plain, partial, (output, chunk)
+
+  def derived(means):
+    owner = dict.fromkeys(means, "another evaluation")
+    for name, module in modules.items():
+      for metric, value in module.derive(config, means).items() if hasattr(module, "derive") else ():
+        _own(owner, metric, name)
+        means[metric] = value
+    return means
+
   chunks = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)
-  values, output = jax.lax.map(one_chunk, chunks)
-  means = {name: value.mean() for name, value in values.items()}
-  for module in modules:
-    if hasattr(module, "derive"):
-      means |= module.derive(config, means)
-  return means, output.reshape(-1, *output.shape[2:])
+  plain, partial, outputs = jax.lax.map(one_chunk, (jnp.arange(len(chunks["target"])), chunks))
+  plain = derived({name: mean_C.mean() for name, mean_C in plain.items()})
+  partial = derived({name: _over_defined(*found, len(batch["target"])) for name, found in partial.items()})
+  # Where everything is defined, the plain mean, to the last bit.
+  means = {name: jnp.where(jnp.isnan(mean), partial[name], mean) for name, mean in plain.items()}
+  return means, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+
+
+def together(*measured: dict) -> dict:
+  """All metrics of what was measured apart. Raises UserError on a name that is in two."""
+  found: dict = {}
+  for values in measured:
+    if twice := found.keys() & values.keys():
+      raise UserError(f"metric {sorted(twice)[0]!r}: is given by an evaluation of logits and by one of tokens; a name belongs to one")
+    found |= values
+  return found
+
+
+def _own(owner: dict[str, str], metric: str, name: str) -> None:
+  if metric in owner:
+    raise UserError(f"metric {metric!r}: is given by evaluation {owner[metric]} and by {name}; a name belongs to one")
+  owner[metric] = name
+
+
+def _over_defined(mean_C, missing_C, number: int):
+  """Mean of the defined ones of `number` values, from the means of chunks with the others as 0; NaN where there are none."""
+  missing = missing_C.sum()
+  return mean_C.mean() / jnp.where(missing == number, jnp.nan, 1 - missing / number)

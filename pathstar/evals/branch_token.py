@@ -3,22 +3,21 @@
 import jax
 import jax.numpy as jnp
 
-from pathstar.objectives import base
-
 
 def applies(config) -> bool:
   return config.task.branch is not None
 
 
 def run(config, params, batch, logits_BxLxV) -> dict:
-  """Per example (B,), at path position 1.
+  """Per example (B,), at the branch token.
 
   `branch_accuracy`: the argmax is the right first move. `legal_mass`: probability on the `degree` legal first moves.
   `branch_entropy`: entropy over them, renormalised, in nats; log(degree) is a uniformly random legal move.
   """
-  logits_BxV = base.path_order(logits_BxLxV, config.order)[:, 1]
-  target_B = base.path_order(batch["target"], config.order)[:, 1]
-  legal_BxDxV = jax.nn.one_hot(batch["arms"][:, :, 1], logits_BxV.shape[-1])
+  place = config.task.branch
+  logits_BxV = config.objective.along_path(logits_BxLxV, batch)[:, place]
+  target_B = config.objective.along_path(batch["target"], batch)[:, place]
+  legal_BxDxV = jax.nn.one_hot(batch["arms"][:, :, place], logits_BxV.shape[-1])
   legal_logits_BxD = jnp.einsum("bdv,bv->bd", legal_BxDxV, logits_BxV)
   log_p_BxD = jax.nn.log_softmax(legal_logits_BxD, axis=-1)
   total_B = jax.nn.logsumexp(logits_BxV, axis=-1)

@@ -1,20 +1,26 @@
-"""Greedy exact match of the whole answer, without generating.
+"""Greedy exact match of the whole answer, where the objective allows without generating.
 
 A greedy decode reproduces a deterministic target exactly if and only if every teacher-forced argmax on the true
 prefix is right (induction on the position), so one forward pass gives the headline number. Claims 1, 5 and 6 of the
-talk. A chain of thought has many right traces: there `generated` reports it.
+talk. An objective says so by `one_pass`; where it doesn't, and after a chain of thought, of which many are right, what is really
+generated decides.
 """
 
 import jax.numpy as jnp
 
-from pathstar.objectives import base
+from pathstar.evals import generated
 
 
 def applies(config) -> bool:
-  return config.task.separator is None
+  return True
 
 
-def run(config, params, batch, logits_BxLxV) -> dict:
+def reads(config) -> str:
+  return "logits" if config.objective.one_pass and config.task.separator is None else "tokens"
+
+
+def run(config, params, batch, output) -> dict:
   """`exact_match` (B,) of the answer."""
-  _, aux = base.score(logits_BxLxV, batch)
-  return {"exact_match": jnp.all(aux.correct_BxL | ~batch["answer"], axis=1)}
+  if config.task.separator is not None:
+    return {"exact_match": generated.run(config, params, batch, output)["generated_exact_match"]}
+  return {"exact_match": jnp.all(generated.correct(output, batch) | ~batch["answer"], axis=1)}

@@ -1,4 +1,4 @@
-"""What the model really produces, decoded token by token (in one pass for teacherless): per position and as a whole.
+"""What the model really produces, decoded as the objective decodes: per position and as a whole.
 
 An answer after a chain of thought is looked for behind the first separator, whatever the trace before it: many are
 right.
@@ -6,11 +6,19 @@ right.
 
 import jax.numpy as jnp
 
-from pathstar.objectives import base
-
 
 def applies(config) -> bool:
   return True
+
+
+def reads(config) -> str:
+  return "tokens"
+
+
+def correct(output, batch):
+  """Where the target is met (B, L), by logits (B, L, V) or by tokens (B, L)."""
+  token_BxL = output.argmax(-1) if output.ndim == 3 else output
+  return token_BxL == batch["target"]
 
 
 def answer(task, token_BxL):
@@ -26,10 +34,12 @@ def answer(task, token_BxL):
 def run(config, params, batch, token_BxL) -> dict:
   """`position_k/generated_accuracy` and `generated_exact_match` (B,): each token after the model's own earlier ones.
 
-  Behind a chain of thought this is the only exact match, and so reported as `exact_match` too.
+  A position behind the end of an example's answer is undefined.
   """
-  task = config.task
-  correct_BxA = base.path_order(answer(task, token_BxL) == answer(task, batch["target"]), config.order)
+  task, along_path = config.task, config.objective.along_path
+  correct_BxA = along_path(answer(task, token_BxL) == answer(task, batch["target"]), batch)
+  if task.answers_vary:
+    answer_BxA = along_path(batch["answer"], batch)
+    correct_BxA = jnp.where(answer_BxA, correct_BxA, jnp.nan)
   metrics = {f"position_{k}/generated_accuracy": correct_BxA[:, k] for k in range(task.answer_length)}
-  exact_B = correct_BxA.all(axis=1)
-  return metrics | {"generated_exact_match": exact_B} | ({} if task.separator is None else {"exact_match": exact_B})
+  return metrics | {"generated_exact_match": jnp.all(correct_BxA != 0, axis=1)}

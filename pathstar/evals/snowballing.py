@@ -6,21 +6,21 @@ Were each token wrong with the same probability e, whatever its position, an ans
 
 import jax.numpy as jnp
 
-from pathstar.objectives import base
+from pathstar.evals import generated
 
 
 def applies(config) -> bool:
   return True
 
 
-def run(config, params, batch, logits_BxLxV) -> dict:
-  """`loss` (B,), nats a token of the target, and `token_error` (B,), the share of wrong tokens in the answer.
+def reads(config) -> str:
+  return "logits" if config.objective.one_pass else "tokens"
 
-  Both given what training lets the model see: with teacher forcing if training has it.
-  """
-  _, aux = base.score(logits_BxLxV, batch)
-  mean = lambda x_BxL, weight_BxL: jnp.sum(x_BxL * weight_BxL, axis=1) / jnp.sum(weight_BxL, axis=1)
-  return {"loss": mean(aux.loss_BxL, batch["weight"]), "token_error": mean(~aux.correct_BxL, batch["answer"])}
+
+def run(config, params, batch, output) -> dict:
+  """`token_error` (B,), the share of wrong tokens in the answer, given what training lets the model see."""
+  wrong_BxL = ~generated.correct(output, batch)
+  return {"token_error": jnp.sum(wrong_BxL * batch["answer"], axis=1) / jnp.sum(batch["answer"], axis=1)}
 
 
 def derive(config, means) -> dict:

@@ -6,22 +6,40 @@ branch for another first move up to k times with q min(1, k/d), d being the degr
 where the model decodes from the start.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from pathstar.objectives import base
-from pathstar.objectives.branch_only import BranchOnly
-from pathstar.objectives.teacherless import Teacherless
+from pathstar.devices import random
+from pathstar.errors import require
+from pathstar.objectives import decode
+from pathstar.objectives.target import score
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+  """Config fields under `eval.`."""
+
+  num_samples: int = 0  # samples an example for best-of-k, where evaluations decode; 0: none
+
+  def __post_init__(self):
+    require(self.num_samples >= 0, "eval.num_samples", self.num_samples, "an integer >= 0")
 
 
 def applies(config) -> bool:
-  return (config.eval.num_samples > 0 and config.task.branch is not None and config.order == "forward"
-          and not isinstance(config.objective, Teacherless | BranchOnly))
+  objective = config.objective
+  return (config.task.branch is not None and config.order == "forward"
+          and objective.one_pass and objective.sees_answer and objective.scores_all)
+
+
+def reads(config) -> str:
+  return "tokens"
 
 
 def tries(config) -> list[int]:
   """The k for which numbers are reported: powers of two up to `eval.num_samples`."""
-  return [2**i for i in range(config.eval.num_samples.bit_length())]
+  return [2**i for i in range(config.evals["verifier"].num_samples.bit_length())]
 
 
 def run(config, params, batch, token_BxL) -> dict:
@@ -31,18 +49,20 @@ def run(config, params, batch, token_BxL) -> dict:
   the k most likely first moves, each followed greedily. `verifier/rest_accuracy`, `verifier/rest_probability`: q of
   either, greedy and sampled, given the right first move.
   """
-  target_BxL, place = batch["target"], config.task.branch
-  keys = jax.random.split(jax.random.key(0), config.eval.num_samples)
-  sample = lambda key: base.decode(config.model, params["model"], batch["prefix"], target_BxL.shape[1], key)
-  right_KxB = (jax.vmap(sample)(keys) == target_BxL[None]).all(axis=2)
+  if not tries(config):
+    return {}
+  target_BxL, answer_BxL, place = batch["target"], batch["answer"], config.task.branch
+  keys = jax.random.split(random.evaluation_key(random.SAMPLE, 0), config.evals["verifier"].num_samples)
+  sample = lambda key: decode.autoregressive(config.objective, config.model, params, batch, key)
+  right_KxB = ((jax.vmap(sample)(keys) == target_BxL[None]) | ~answer_BxL[None]).all(axis=2)
   # Given the true tokens before each, as in decoding that has been right so far.
   logits_BxLxV = config.objective.logits(config.model, params, batch)
-  rest_L = ~base.at_branch(config.task, config.order)[0]
-  log_p_BxL = -base.score(logits_BxLxV, batch)[1].loss_BxL
-  rest_right_B = (logits_BxLxV.argmax(-1) == target_BxL)[:, rest_L].all(axis=1)
+  rest_BxL = answer_BxL & ~config.objective.at_branch(batch)
+  log_p_BxL = -score(logits_BxLxV, batch)[1].loss_BxL
+  rest_right_B = ((logits_BxLxV.argmax(-1) == target_BxL) | ~rest_BxL).all(axis=1)
   branch_BxV = logits_BxLxV[:, place]
   rank_B = (branch_BxV > jnp.take_along_axis(branch_BxV, target_BxL[:, place, None], axis=1)).sum(axis=1)
-  rest_p_B = jnp.exp(log_p_BxL[:, rest_L].sum(axis=1))
+  rest_p_B = jnp.exp(jnp.where(rest_BxL, log_p_BxL, 0).sum(axis=1))
   found = {"verifier/rest_accuracy": rest_right_B, "verifier/rest_probability": rest_p_B}
   for k in tries(config):
     found[f"verifier/best_of_{k}"] = right_KxB[:k].any(axis=0)

@@ -2,12 +2,13 @@
 
 A mixer is a Linen module with a field `trunk` and its own config fields (with defaults), and
     check()                        raises UserError if the fields do not fit the trunk
-    __call__(x_BxTxD, last, max_length) -> (y_BxlastxD, cache)    whole sequence; outputs at its last positions
-    step(x_BxD, cache, index)      -> (y_BxD, cache)              one token
+    __call__(x_BxTxD, num_last, max_length) -> (y_BxLxD, cache)    whole sequence; outputs at its num_last last positions
+    step(x_BxD, cache, index)      -> (y_BxD, cache)               one token
+    year, source                   of the table in the README
+One that can look ahead says `any_mask = True`, and its __call__ takes `free_from` too: the position from which on a token sees all
+others, and not only those before it. A recurrence can't, and objectives that need it refuse it.
 Add one = one file + one line here.
 """
-
-import dataclasses
 
 from pathstar.errors import choose
 from pathstar.models.attention import Attention
@@ -34,14 +35,9 @@ PRESETS = {
 }
 
 
-def mixer_fields(name: str) -> list[dataclasses.Field]:
-  """The config fields that mixer `name` declares."""
-  return [f for f in dataclasses.fields(MIXERS[name]) if f.name not in ("trunk", "parent", "name")]
-
-
-def build(fields: ModelFields, mixer_values: dict, task) -> LM:
-  """The model of a config for a task. Raises UserError on fields that do not fit each other."""
+def build(fields: ModelFields, mixer_fields: dict, vocab_size: int, max_length: int) -> LM:
+  """The model of a config's fields for sequences up to `max_length`. Raises UserError on fields that do not fit each other."""
   choose("model.mixer", fields.mixer, MIXERS)
-  mixer = MIXERS[fields.mixer](fields.trunk(), **mixer_values, parent=None)
+  mixer = MIXERS[fields.mixer](fields.trunk(), **mixer_fields, parent=None)
   mixer.check()
-  return LM(fields, mixer, task.vocab_size, task.prefix_length + task.target_length)
+  return LM(fields, mixer, vocab_size, max_length)

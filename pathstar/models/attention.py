@@ -1,10 +1,11 @@
-"""Causal multi-head self-attention (Vaswani et al. 2017), with rotary positions (Su et al. 2021, arXiv 2104.09864) if asked."""
+"""Multi-head self-attention (Vaswani et al. 2017), causal unless the objective frees it, with rotary positions (Su et al. 2021,
+arXiv 2104.09864) if asked."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pathstar import partition
+from pathstar.devices.mesh import constrain
 from pathstar.errors import require
 from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kernel_init
 
@@ -20,6 +21,9 @@ def rotate(x_BxTxHxK, position_T, base: float):
 
 class Attention(nn.Module):
   """Mixer `attention`; its fields with defaults are config fields under `model.`. Cache: keys and values so far."""
+
+  any_mask = True
+  year, source = 2017, "Vaswani et al., arXiv 1706.03762"
 
   trunk: Trunk
   num_heads: int = 4  # attention heads; divides width
@@ -64,7 +68,7 @@ class Attention(nn.Module):
 
   def _heads(self, y_BxTxD):
     """(B, T, H, K), whole heads on each device."""
-    return partition.constrain(y_BxTxD.reshape(*y_BxTxD.shape[:2], self.num_heads, -1), "batch", None, "heads", None)
+    return constrain(y_BxTxD.reshape(*y_BxTxD.shape[:2], self.num_heads, -1), "batch", None, "heads", None)
 
   def _project(self, linear: Linear, norm: str, x_BxTxD, first):
     """Heads of the tokens at positions first, first + 1, ..."""
@@ -83,15 +87,21 @@ class Attention(nn.Module):
     y_BxLxHxK = jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v_BxTxHxK)
     return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
 
-  def __call__(self, x_BxTxD, last: int, max_length: int):
-    """Full sequence -> (outputs at the last `last` positions (B, last, D), cache for `max_length` positions)."""
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None):
+    """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache for `max_length` positions).
+
+    A token sees itself and those before it, one at position `free_from` or later all.
+    """
     time, newest = x_BxTxD.shape[1], x_BxTxD[:, -1]
     if self.token_shift:
       x_BxTxD = self.shift(x_BxTxD, jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :-1])
-    q = self._project(self.query, "query_norm", x_BxTxD[:, time - last:], time - last)
+    q = self._project(self.query, "query_norm", x_BxTxD[:, time - num_last:], time - num_last)
     k = self._project(self.key, "key_norm", x_BxTxD, 0)
     v = self._heads(self.value(x_BxTxD))
-    mask = jnp.arange(time)[None, :] <= jnp.arange(time - last, time)[:, None]
+    at = jnp.arange(time - num_last, time)[:, None]
+    mask = jnp.arange(time)[None, :] <= at
+    if free_from is not None:
+      mask = mask | (at >= free_from)
     room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
     cache = {"k": jnp.pad(k, room), "v": jnp.pad(v, room)} | ({"newest": newest} if self.token_shift else {})
     return self._attend(q, k, v, mask), cache

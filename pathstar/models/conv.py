@@ -22,15 +22,15 @@ class ShortConv(nn.Module):
     self.taps = self.param("taps", boxed(None, "mlp"), (self.width, self.features))  # not a matrix: Muon leaves it to Adam
     self.bias = self.param("bias", boxed("mlp"), (self.features,))
 
-  def __call__(self, x_TxBxD, last: int):
-    """Outputs at the last `last` times, and the newest width - 1 inputs (width - 1, B, D): what `step` needs."""
+  def __call__(self, x_TxBxD, num_last: int):
+    """Outputs at the `num_last` last times, and the newest width - 1 inputs (width - 1, B, D): what `step` needs."""
     history = self.width - 1
     # As far back as the first output looks; zeros before the beginning.
-    x = x_TxBxD[max(0, x_TxBxD.shape[0] - last - history):]
-    x = jnp.pad(x, ((last + history - x.shape[0], 0), (0, 0), (0, 0)))
+    x = x_TxBxD[max(0, x_TxBxD.shape[0] - num_last - history):]
+    x = jnp.pad(x, ((num_last + history - x.shape[0], 0), (0, 0), (0, 0)))
     taps = self.taps.astype(x.dtype)
-    y = sum(taps[w][None, None] * x[w:w + last] for w in range(self.width))
-    return y + self.bias.astype(x.dtype)[None, None], x[last:]
+    y = sum(taps[w][None, None] * x[w:w + num_last] for w in range(self.width))
+    return y + self.bias.astype(x.dtype)[None, None], x[num_last:]
 
   def step(self, x_BxD, history_WxBxD):
     x = jnp.concatenate([history_WxBxD, x_BxD[None]])

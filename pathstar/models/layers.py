@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pathstar import partition
+from pathstar.devices.mesh import alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +37,14 @@ def kernel_init(trunk: Trunk, residual: bool):
 def product(x, kernel):
   """x @ kernel over the last axis of x, in the type of x."""
   kernel = kernel.astype(x.dtype)
-  if not partition.alone():  # one axis made of time and a sharded batch would have to be gathered
+  if not alone():  # one axis made of time and a sharded batch would have to be gathered
     return jnp.einsum("...d,df->...f", x, kernel)
   # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend.
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 
 
 class Linear(nn.Module):
-  """y = x @ kernel over the last axis, without bias. `axes` are the kernel's logical axes (see partition.py)."""
+  """y = x @ kernel over the last axis, without bias. `axes` are the kernel's logical axes (see devices/mesh.py)."""
 
   features: int
   axes: tuple[str, str]

@@ -4,7 +4,8 @@
     x = x + mixer(norm(x));  x = x + mlp(norm(x))      per block; the whole stack `num_loops` times with the same weights
     logits = head(norm(x))
 
-Only the target is paid for: the last block's outputs, the head and the loss are computed at the `last` positions that
+Its parts can be had one by one, for objectives with heads of their own: `embed`, `before_last`, `last_block`, `normalise`, `hidden`,
+`unembed`. Only the target is paid for: the last block's outputs, the head and the loss are computed at the `num_last` positions that
 predict it. Therefore the last block stands apart from the others, which are scanned over stacked parameters, on every
 platform, so that checkpoints move between platforms. Weights shared over depth: Dehghani et al. 2018, "Universal transformers",
 arXiv 1807.03819.
@@ -17,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pathstar import partition
+from pathstar.devices.mesh import constrain
 from pathstar.errors import choose, require
 from pathstar.models.layers import MLP, Norm, Trunk, kernel_init
 
@@ -59,7 +60,7 @@ class ModelFields:
 
 def residual(x_BxTxD):
   """On a mesh: whole features, and the batch where it is. Parameters sharded over the same devices come to it."""
-  return partition.constrain(x_BxTxD, "batch", None, None)
+  return constrain(x_BxTxD, "batch", None, None)
 
 
 class Block(nn.Module):
@@ -78,9 +79,10 @@ class Block(nn.Module):
     x = x + y
     return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
 
-  def __call__(self, x_BxTxD, last: int, max_length: int):
-    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), last, max_length)
-    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - last:], residual(y_BxLxD))), cache
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None):
+    mask = {} if free_from is None else {"free_from": free_from}
+    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), num_last, max_length, **mask)
+    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - num_last:], residual(y_BxLxD))), cache
 
   def step(self, x_BxD, cache, index):
     y_BxD, cache = self.mixer.step(self.mixer_norm(x_BxD), cache, index)
@@ -90,6 +92,9 @@ class Block(nn.Module):
 @dataclasses.dataclass(frozen=True)
 class LM:
   """A language model as pure functions of its parameters (a plain dict).
+
+  `free_from`, where a function takes it: the position from which on a token sees the whole sequence. None: causal; 0: full; the
+  length of the problem: a causal problem before an answer that sees all. Only with a mixer of `any_mask`.
 
   Attributes:
     fields: the config fields.
@@ -103,21 +108,28 @@ class LM:
   vocab_size: int
   max_length: int
 
+  @property
+  def width(self) -> int:
+    return self.fields.width
+
+  @property
+  def any_mask(self) -> bool:
+    """Whether tokens may see those after them."""
+    return getattr(self.mixer, "any_mask", False)
+
   def init(self, key: jax.Array) -> dict[str, Any]:
     """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
-    f, block = self.fields, self._block
+    f = self.fields
     embed_key, position_key, head_key, last_key, body_key = jax.random.split(key, 5)
     std = 0.02 if f.init == "gpt2" else 0.5
     boxed = lambda key, init, shape, axes: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
-    x = jnp.zeros((1, 1, f.width))
-    init_block = lambda key: block.init(key, x, 1, 1)["params"]
     params = {
         "embedding": boxed(embed_key, nn.initializers.normal(std), (self.vocab_size, f.width), ("vocab", "embed")),
-        "last": init_block(last_key),
-        "norm": Norm(f.norm, f.dtype).init(key, x)["params"],
+        "last": self.init_block(last_key),
+        "norm": self.init_norm(key),
     }
     if f.num_layers > 1:
-      params["body"] = jax.vmap(init_block)(jax.random.split(body_key, f.num_layers - 1))
+      params["body"] = jax.vmap(self.init_block)(jax.random.split(body_key, f.num_layers - 1))
     if f.positions in ("learned", "both"):
       # Beside rotary positions they begin as a hint: as large as the tokens they would hide what a lookup compares.
       init, shape = nn.initializers.normal(std if f.positions == "learned" else 0.2 * std), (self.max_length, f.width)
@@ -126,25 +138,59 @@ class LM:
       shape = (f.num_loops, f.width)
       params["loops"] = boxed(jax.random.fold_in(position_key, 1), nn.initializers.normal(std), shape, (None, "embed"))
     if not f.tied_head:
-      shape = (f.width, self.vocab_size)
-      params["head"] = boxed(head_key, kernel_init(f.trunk(), False), shape, ("embed", "vocab"))
+      params["head"] = self.init_unembedding(head_key)
     return params
 
-  def apply(self, params, tokens_BxT, last: int):
-    """Logits (B, last, V), float32, and final hidden states (B, last, D) at the last `last` positions."""
-    hidden_BxLxD, _ = self._forward(params, tokens_BxT, last, tokens_BxT.shape[1])
-    return self._logits(params, hidden_BxLxD), hidden_BxLxD
+  def init_block(self, key: jax.Array):
+    """Parameters of one more block, boxed: further copies of the last one are heads. Stack them by `jax.vmap` over keys."""
+    return self._block.init(key, jnp.zeros((1, 1, self.width)), 1, 1)["params"]
 
-  def prefill(self, params, tokens_BxT, max_length: int):
-    """Logits (B, V) after the given tokens, and the cache for decoding up to `max_length` positions."""
-    hidden_Bx1xD, cache = self._forward(params, tokens_BxT, 1, max_length)
-    return self._logits(params, hidden_Bx1xD)[:, 0], cache
+  def init_norm(self, key: jax.Array):
+    """Parameters of one more final norm, boxed."""
+    return Norm(self.fields.norm, self.fields.dtype).init(key, jnp.zeros((1, 1, self.width)))["params"]
+
+  def init_unembedding(self, key: jax.Array):
+    """One more unembedding (D, V), boxed."""
+    init = nn.with_logical_partitioning(kernel_init(self.fields.trunk(), False), ("embed", "vocab"))
+    return init(key, (self.width, self.vocab_size), jnp.float32)
+
+  def apply(self, params, tokens_BxT, num_last: int, free_from: int | None = None):
+    """Logits (B, num_last, V), float32, and final, normalised hidden states (B, num_last, D) at the last positions."""
+    hidden_BxLxD = self.hidden(params, tokens_BxT, num_last, free_from)
+    return self.unembed(params, hidden_BxLxD), hidden_BxLxD
+
+  def hidden(self, params, tokens_BxT, num_last: int, free_from: int | None = None):
+    """Final, normalised hidden states (B, num_last, D) at the last positions, in the compute type."""
+    return self.normalise(params, self._forward(params, tokens_BxT, num_last, tokens_BxT.shape[1], free_from)[0])
+
+  def before_last(self, params, tokens_BxT, free_from: int | None = None):
+    """The residual stream (B, T, D) that enters the last block, in the last loop."""
+    return self._before_last(params, tokens_BxT, tokens_BxT.shape[1], free_from)[0]
+
+  def last_block(self, block_params, x_BxTxD, num_last: int, free_from: int | None = None):
+    """The stream (B, num_last, D) after a last block: `params["last"]`, or a head's copy of it. Not normalised."""
+    return self._apply_block(block_params, x_BxTxD, num_last, x_BxTxD.shape[1], free_from)[0]
+
+  def normalise(self, params, x_BxLxD):
+    """The final norm, as `hidden` has been through; its parameters are `params["norm"]`."""
+    return Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, x_BxLxD)
+
+  def unembed(self, params, hidden_BxLxD):
+    """Logits (B, L, V), float32, of normalised hidden states. `jax.lax.stop_gradient(params)` keeps a loss from the weights."""
+    head = params["embedding"].T if self.fields.tied_head else params["head"]
+    logits = hidden_BxLxD.reshape(-1, hidden_BxLxD.shape[-1]) @ head.astype(hidden_BxLxD.dtype)
+    return logits.reshape(*hidden_BxLxD.shape[:-1], -1).astype(jnp.float32)
+
+  def prefill(self, params, tokens_BxT, max_length: int, free_from: int | None = None):
+    """The normalised hidden state (B, D) at the last of the given tokens, and the cache for decoding up to `max_length` positions."""
+    x_Bx1xD, cache = self._forward(params, tokens_BxT, 1, max_length, free_from)
+    return self.normalise(params, x_Bx1xD)[:, 0], cache
 
   def step(self, params, token_B, cache, index):
-    """Logits (B, V) after the token at position `index`, and the cache with it."""
+    """The normalised hidden state (B, D) at the token at position `index`, which sees all before it, and the cache with it."""
     block = self._block
     f = lambda x, layer: block.apply({"params": layer[0]}, x, layer[1], index, method="step")
-    embedded_Bx1xD = self._embed(params, token_B[:, None], index)
+    embedded_Bx1xD = self.embed(params, token_B[:, None], index)
     x_BxD, new = embedded_Bx1xD[:, 0], []
     for number, loop in enumerate(cache):
       loop = dict(loop)
@@ -153,7 +199,21 @@ class LM:
         x_BxD, loop["body"] = jax.lax.scan(f, x_BxD, (params["body"], loop["body"]))
       x_BxD, loop["last"] = f(x_BxD, (params["last"], loop["last"]))
       new.append(loop)
-    return self._logits(params, x_BxD[:, None])[:, 0], new
+    return self.normalise(params, x_BxD[:, None])[:, 0], new
+
+  def embed(self, params, tokens_BxT, first=0):
+    """Tokens at positions first, first + 1, ... as the stream (B, T, D) that enters the first block, float32."""
+    dtype = jnp.dtype(self.fields.dtype)
+    table = params["embedding"].astype(dtype)
+    if self.vocab_size <= ONE_HOT_VOCAB:
+      one_hot = jax.nn.one_hot(tokens_BxT.reshape(-1), self.vocab_size, dtype=dtype)
+      x = (one_hot @ table).reshape(*tokens_BxT.shape, -1)
+    else:
+      x = table[tokens_BxT]
+    x = x.astype(jnp.float32)
+    if "positions" in params:
+      x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None]
+    return x
 
   def on(self, platform: str) -> "LM":
     """The model for devices of `platform`, which need not be those of this machine: where a field says "by platform", decided."""
@@ -169,21 +229,30 @@ class LM:
   def _scan_layers(self) -> bool:
     return jax.default_backend() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
 
-  def _forward(self, params, tokens_BxT, last: int, max_length: int):
-    """Hidden states (B, last, D) before the final norm, and one cache per loop."""
-    block, time = self._block, tokens_BxT.shape[1]
-    apply = lambda x, layer, last: block.apply({"params": layer}, x, last, max_length)
-    if self.fields.remat:
-      apply = jax.checkpoint(apply, static_argnums=2)
-    x = embedded = residual(self._embed(params, tokens_BxT, 0))
+  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None):
+    """One block with its parameters -> (stream (B, num_last, D), its cache)."""
+    apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from)
+    return (jax.checkpoint(apply) if self.fields.remat else apply)(x_BxTxD, layer)
+
+  def _forward(self, params, tokens_BxT, num_last: int, max_length: int, free_from: int | None):
+    """The stream (B, num_last, D) after the last block, and one cache per loop."""
+    x, caches = self._before_last(params, tokens_BxT, max_length, free_from)
+    x, caches[-1]["last"] = self._apply_block(params["last"], x, num_last, max_length, free_from)
+    return x, caches
+
+  def _before_last(self, params, tokens_BxT, max_length: int, free_from: int | None):
+    """The stream (B, T, D) before the last block of the last loop, and one cache per loop, the last one without that block's."""
+    time = tokens_BxT.shape[1]
+    apply = lambda x, layer: self._apply_block(layer, x, time, max_length, free_from)
+    x = embedded = residual(self.embed(params, tokens_BxT))
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
       x = self._enter_loop(params, loop, x, embedded)
       if "body" in params:
-        x, cache["body"] = jax.lax.scan(
-            lambda x, layer: apply(x, layer, time), x, params["body"], unroll=not self._scan_layers)
-      x, cache["last"] = apply(x, params["last"], last if loop == self.fields.num_loops - 1 else time)
+        x, cache["body"] = jax.lax.scan(apply, x, params["body"], unroll=not self._scan_layers)
+      if loop < self.fields.num_loops - 1:
+        x, cache["last"] = apply(x, params["last"])
       caches.append(cache)
     return x, caches
 
@@ -194,22 +263,3 @@ class LM:
     if self.fields.loop_embedding:
       x_BxTxD = x_BxTxD + params["loops"][None, loop, None]
     return x_BxTxD
-
-  def _embed(self, params, tokens_BxT, first):
-    dtype = jnp.dtype(self.fields.dtype)
-    table = params["embedding"].astype(dtype)
-    if self.vocab_size <= ONE_HOT_VOCAB:
-      one_hot = jax.nn.one_hot(tokens_BxT.reshape(-1), self.vocab_size, dtype=dtype)
-      x = (one_hot @ table).reshape(*tokens_BxT.shape, -1)
-    else:
-      x = table[tokens_BxT]
-    x = x.astype(jnp.float32)
-    if "positions" in params:
-      x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None]
-    return x
-
-  def _logits(self, params, hidden_BxLxD):
-    x = Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, hidden_BxLxD)
-    head = params["embedding"].T if self.fields.tied_head else params["head"]
-    logits = x.reshape(-1, x.shape[-1]) @ head.astype(x.dtype)
-    return logits.reshape(*x.shape[:-1], -1).astype(jnp.float32)

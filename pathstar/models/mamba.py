@@ -41,6 +41,8 @@ _DT_FLOOR = 1e-4  # no initial step is below it, as in the reference implementat
 class Mamba(nn.Module):
   """Mixer `mamba`; its fields with defaults are config fields under `model.`. Cache: state and newest inputs of the convolution."""
 
+  year, source = 2023, "Gu and Dao, arXiv 2312.00752"
+
   trunk: Trunk
   mamba_expand: int = 2  # mamba: inner width over width
   mamba_state: int = 16  # mamba: states per inner channel
@@ -90,8 +92,8 @@ class Mamba(nn.Module):
     y = y + self.d.reshape((1,) * (u.ndim - 1) + (-1,)) * u
     return self.out_proj(y.astype(x.dtype) * nn.silu(self.in_proj_z(x)))
 
-  def __call__(self, x_BxTxD, last: int, max_length: int):
-    """Full sequence -> (outputs at the last `last` positions (B, last, D), cache)."""
+  def __call__(self, x_BxTxD, num_last: int, max_length: int):
+    """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache)."""
     x_TxBxD = x_BxTxD.swapaxes(0, 1)
     time, batch, _ = x_TxBxD.shape
     u_TxBxI, history = self.conv1d(self.in_proj_x(x_TxBxD), time)
@@ -100,7 +102,7 @@ class Mamba(nn.Module):
     u_TxBxI = u_TxBxI.astype(jnp.float32)
     start = jnp.zeros((batch, *a_NxI.shape))
     y_TxBxI, state = selective_scan(u_TxBxI, dt_TxBxI, a_NxI, b_TxBxN, c_TxBxN, start)
-    y_LxBxD = self._output(y_TxBxI[time - last:], u_TxBxI[time - last:], x_TxBxD[time - last:])
+    y_LxBxD = self._output(y_TxBxI[time - num_last:], u_TxBxI[time - num_last:], x_TxBxD[time - num_last:])
     return y_LxBxD.swapaxes(0, 1), {"conv": history, "state": state}
 
   def step(self, x_BxD, cache, index):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pathstar import partition
+from pathstar.devices.mesh import constrain
 from pathstar.errors import choose, require
 from pathstar.models.conv import ShortConv
 from pathstar.models.layers import Linear, Trunk, product
@@ -106,15 +106,15 @@ class SSM(nn.Module):
     y = product(h_re.astype(u.dtype), 2 * self.c[0].T) - product(h_im.astype(u.dtype), 2 * self.c[1].T)
     return y + self.d.astype(u.dtype).reshape((1,) * (u.ndim - 1) + (-1,)) * u
 
-  def __call__(self, u_TxBxH, last: int):
-    """Outputs (last, B, H) at the last times, and the state after all of them."""
+  def __call__(self, u_TxBxH, num_last: int):
+    """Outputs (num_last, B, H) at the last times, and the state after all of them."""
     time, batch, _ = u_TxBxH.shape
     a, matrices = self._discretize()
     bu = tuple(product(u_TxBxH, matrix).astype(jnp.float32) for matrix in matrices)
     start = (jnp.zeros((batch, self.state // 2)),) * 2
     re, im = linear_recurrence(tuple(p[None, None] for p in a), bu, start)
-    y_LxBxH = self._output(re[time - last:], im[time - last:], u_TxBxH[time - last:])
-    return partition.constrain(y_LxBxH, None, "batch", None), {"re": re[-1], "im": im[-1]}
+    y_LxBxH = self._output(re[time - num_last:], im[time - num_last:], u_TxBxH[time - num_last:])
+    return constrain(y_LxBxH, None, "batch", None), {"re": re[-1], "im": im[-1]}
 
   def step(self, u_BxH, state):
     (a_re, a_im), matrices = self._discretize()
@@ -126,6 +126,8 @@ class SSM(nn.Module):
 
 class S5(nn.Module):
   """Mixer `s5`; its fields with defaults are config fields under `model.`. Cache: the complex state (B, P)."""
+
+  year, source = 2022, "Smith et al., arXiv 2208.04933"
 
   trunk: Trunk
   s5_state: int = 32  # s5, s5_gated: real dimension of the state; half as many conjugate pairs are stored
@@ -154,9 +156,9 @@ class S5(nn.Module):
     y = nn.gelu(y)
     return y * nn.sigmoid(self.gate(y))
 
-  def __call__(self, x_BxTxD, last: int, max_length: int):
-    """Full sequence -> (outputs at the last `last` positions (B, last, D), cache)."""
-    y_LxBxD, state = self.ssm(x_BxTxD.swapaxes(0, 1), last)
+  def __call__(self, x_BxTxD, num_last: int, max_length: int):
+    """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache)."""
+    y_LxBxD, state = self.ssm(x_BxTxD.swapaxes(0, 1), num_last)
     return self._activate(y_LxBxD).swapaxes(0, 1), state
 
   def step(self, x_BxD, cache, index):
@@ -167,6 +169,8 @@ class S5(nn.Module):
 
 class S5Gated(S5):
   """Mixer `s5_gated`; adds to the fields of `s5`. Cache: the state and the convolutions' newest inputs."""
+
+  year, source = 2022, "S5 in the gated block of H3: Fu et al., arXiv 2212.14052"
 
   conv_width: int = 4  # s5_gated, mamba: taps of the short causal convolution
 
@@ -182,14 +186,14 @@ class S5Gated(S5):
     self.query_conv, self.key_conv, self.value_conv = (ShortConv(self.conv_width, width) for _ in range(3))
     self.out = Linear(width, ("mlp", "embed"), self.trunk, residual=True)
 
-  def __call__(self, x_BxTxD, last: int, max_length: int):
-    """Full sequence -> (outputs at the last `last` positions (B, last, D), cache)."""
+  def __call__(self, x_BxTxD, num_last: int, max_length: int):
+    """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache)."""
     x_TxBxD = x_BxTxD.swapaxes(0, 1)
-    time, seen = x_TxBxD.shape[0], last + self.conv_width - 1
-    q_LxBxD, q_history = self.query_conv(self.query(x_TxBxD[max(0, time - seen):]), last)
+    time, seen = x_TxBxD.shape[0], num_last + self.conv_width - 1
+    q_LxBxD, q_history = self.query_conv(self.query(x_TxBxD[max(0, time - seen):]), num_last)
     k_TxBxD, k_history = self.key_conv(self.key(x_TxBxD), time)
     v_TxBxD, v_history = self.value_conv(self.value(x_TxBxD), time)
-    y_LxBxD, state = self.ssm(k_TxBxD * v_TxBxD, last)
+    y_LxBxD, state = self.ssm(k_TxBxD * v_TxBxD, num_last)
     cache = {"ssm": state, "q": q_history, "k": k_history, "v": v_history}
     return self.out(q_LxBxD * y_LxBxD).swapaxes(0, 1), cache
 

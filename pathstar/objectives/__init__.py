@@ -1,22 +1,45 @@
-"""How it is learned. An objective is a frozen dataclass with the fields `task`, `order` and its own (with defaults),
-and
+"""How it is learned. An objective is a frozen dataclass of `task`, `order` and its own fields (with defaults), which extends
+`Objective` (objective.py) or another one, says what it is,
 
-    init(key) -> parameters of its own (heads), or {}
-    inputs(batch) -> tokens_BxT                                what the model sees
-    logits(model, params, batch) -> logits_BxLxV               its scores of the target, in one pass
-    loss(model, params, batch, key) -> (scalar, Aux)           what is scored
-    predict(model, params, batch, key) -> tokens_BxL           how it is read out
+    one_pass, sees_answer, scores_all, mask      properties that evaluations ask for and that the shared tests prove
+    extra_tokens, extra_positions                what it adds to the task's vocabulary and to the longest sequence
+    values, batch_keys                           its float fields that runs of a pack may differ in; keys of the task that its loss reads
+    year, source                                 of the table in the README
 
-`params` is {"model": ..., "objective": ...}; `batch` holds prefix_BxP, target_BxL and weight_BxL with the target
-already in `order`. Add one = one file + one line here.
+and overrides what differs from next-token prediction:
+
+    check(model)                                 raises UserError where model and objective do not fit
+    init(key, model) -> parameters of its own    heads, boxed as the model's; kept(params): those that inference needs
+    inputs(batch), prompt(batch) -> tokens       what the model sees in training; what stands before the answer
+    loss(model, params, batch, key, step) -> (scalar, Aux)
+    readout(model, params, hidden_BxLxD, token_BxL) -> logits_BxLxV
+    logits(model, params, batch) -> logits_BxLxV its scores of the target, in one pass
+    predict(model, params, batch, key) -> tokens_BxL
+
+`params` is {"model": ..., "objective": ...}; `batch` holds prefix_BxP, target_BxL and weight_BxL with the target already in `order`.
+Add one = one file + one line here.
 """
 
 from pathstar.objectives.branch_only import BranchOnly
+from pathstar.objectives.masked_diffusion import MaskedDiffusion
+from pathstar.objectives.multi_token import MultiToken
 from pathstar.objectives.next_token import NextToken
+from pathstar.objectives.objective import Objective, with_values
 from pathstar.objectives.teacherless import Teacherless
+
+__all__ = ["OBJECTIVES", "Objective", "method", "with_values"]
 
 OBJECTIVES = {
     "next_token": NextToken,
     "teacherless": Teacherless,
     "branch_only": BranchOnly,
+    "multi_token": MultiToken,
+    "masked_diffusion": MaskedDiffusion,
 }
+
+
+def method(name: str, order: str) -> str:
+  """Objective and order in a word, as in names of runs and in tables: next_token, reversed, teacherless, teacherless-reversed, ..."""
+  if order == "forward":
+    return name
+  return "reversed" if name == "next_token" else f"{name}-reversed"

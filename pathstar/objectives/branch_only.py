@@ -8,7 +8,6 @@ import dataclasses
 import jax
 
 from pathstar.errors import require
-from pathstar.objectives import base
 from pathstar.objectives.next_token import NextToken
 
 
@@ -16,10 +15,13 @@ from pathstar.objectives.next_token import NextToken
 class BranchOnly(NextToken):
   """Objective `branch_only`: next_token but for what is scored; `branch_accuracy` measures it, not exact match."""
 
+  scores_all = False
+  year, source = 2024, "Bachmann and Nagarajan, arXiv 2403.06963"
+
   def __post_init__(self):
     super().__post_init__()
     require(self.task.branch is not None, "objective.name", "branch_only",
             f"another objective for {self.task}, whose target has no branch token")
 
   def weight(self, batch: dict) -> jax.Array:
-    return batch["weight"] * base.at_branch(self.task, self.order)
+    return batch["weight"] * self.at_branch(batch)

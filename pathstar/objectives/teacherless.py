@@ -15,6 +15,9 @@ from pathstar.objectives.next_token import NextToken
 class Teacherless(NextToken):
   """Objective `teacherless`: as next_token but for what the model sees. Read out in one parallel pass."""
 
+  sees_answer = False
+  year, source = 2023, "Monea et al., arXiv 2311.13581"
+
   def inputs(self, batch: dict) -> jax.Array:
     return jnp.concatenate([batch["prefix"], jnp.full_like(batch["target"][:, :-1], self.task.dummy)], axis=1)
 

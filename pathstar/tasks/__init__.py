@@ -2,14 +2,17 @@
 
     examples(seed, split, index_B) -> prefix_BxP, target_BxL, weight_BxL, answer_BxL    pure; splits share no problem
     num_problems(), chance                       how many problems there are; exact match of a guess
-    vocab_size, dummy                            number of tokens; the one that stands in for unseen answers
-    prefix_length, target_length, answer_length  tokens; the answer is all of the target, or follows a trace
+    vocab_size, dummy                            number of tokens; the one that stands in for unseen answers, and pads
+    prefix_length, target_length, answer_length  tokens, at most; the answer is all of the target, or follows a trace
+    answers_vary                                 whether answers differ in length: padding behind them has weight 0 and is no answer
     separator                                    token of the target after which the answer begins; None: no trace
-    branch                                       place of the branch token in the target, or None; a task that has
-                                                 one gives arms_BxDxL too, all paths from the start
+    branch                                       place of the branch token in the answer, or None
     to_text(batch), from_text(lines)             its file format
     slug, str(task)                              its name in run ids and in tables
+    year, source                                 of the table in the README
 
+A task whose answers are paths through a graph also gives, of each example, start_B and goal_B, the first and the last node of the
+path, and arms_BxDxL, all paths from the start in random order, padded with the dummy. What draws or measures asks for these keys.
 Add one = one file + one line here.
 """
 

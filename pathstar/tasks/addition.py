@@ -32,6 +32,8 @@ class Addition:
   dummy = 12
   separator = None
   branch = None
+  answers_vary = False
+  year, source = 2024, "Bachmann and Nagarajan, talk"
 
   def __post_init__(self):
     require(1 <= self.digits <= 9, "task.digits", self.digits, "between 1 and 9")

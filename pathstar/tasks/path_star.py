@@ -33,6 +33,9 @@ from pathstar.tasks import counter
 class PathStar:
   """Task fields (`task.*` in a config) and the examples they define. Raises UserError on impossible topologies."""
 
+  answers_vary = False  # of `search` the trace does, and what follows the answer has no weight
+  year, source = 2024, "Bachmann and Nagarajan, arXiv 2403.06963"
+
   degree: int = 2  # number of arms
   length: int = 5  # nodes on an arm, counting the start node
   num_nodes: int | None = None  # node ids are drawn from 0..num_nodes-1; None: max(50, nodes of the graph)
@@ -113,8 +116,8 @@ class PathStar:
       index_B: example indices, any order, repeats allowed.
 
     Returns:
-      int32 `prefix` (B, P), `target` (B, L), `arms` (B, D, L) in random order, float32 `weight` (B, L) of the loss and
-      bool `answer` (B, L), the part of the target that is the path.
+      int32 `prefix` (B, P), `target` (B, L), `arms` (B, D, L) in random order, `start` and `goal` (B,), float32 `weight` (B, L) of
+      the loss and bool `answer` (B, L), the part of the target that is the path.
     """
     problem = counter.draw(self._propose, self._identity, seed, split, np.asarray(index_B, np.int64))
     return self._encode(**problem)
@@ -164,7 +167,8 @@ class PathStar:
     target[answer] = path.ravel()
     target[place >= self.length] = self.dummy
     weight = (place < self.length).astype(np.float32)
-    return {"prefix": prefix, "target": target, "arms": arms, "weight": weight, "answer": answer}
+    return {"prefix": prefix, "target": target, "arms": arms, "start": path[:, 0], "goal": path[:, -1], "weight": weight,
+            "answer": answer}
 
   def to_text(self, batch: dict[str, np.ndarray]) -> list[str]:
     """The batch in the authors' file format, which has no traces, one line an example."""

@@ -6,16 +6,17 @@ import re
 
 import pytest
 
-from pathstar import config, scales, sweep
+from pathstar import config, presets
 from pathstar.errors import UserError
+from pathstar.sweeps.packs import plan
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 NAMES = ["architectures", *sorted(f"claims/{file.stem}" for file in (CONFIGS / "claims").glob("*.py"))]
 
 
 def packs_of(name, arg):
-  base, module, arg = config.load(f"{CONFIGS / name}.py:{arg}")
-  return sweep.plan(base, module.sweep(arg))
+  base, module, arg, _ = config.load(f"{CONFIGS / name}.py:{arg}")
+  return plan(base, module.sweep(arg))
 
 
 def test_all_claims_have_a_config():
@@ -26,14 +27,14 @@ def test_all_claims_have_a_config():
   assert claims == set(range(1, 13))
 
 
-@pytest.mark.parametrize("scale", scales.SCALES)
+@pytest.mark.parametrize("scale", presets.SCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_is_valid_and_repeated_over_seeds(name, scale):
   packs = packs_of(name, f"scale={scale}")
   for pack in packs:  # cells that differ in the seed alone train together
     assert [run.config.seed for run in pack.runs] == list(range(3 if name == "architectures" else 4))
   nodes = {run.config.task.num_nodes for pack in packs for run in pack.runs if run.config.task.slug.startswith("d")}
-  assert nodes <= (set(scales.PAPER_NODES) if scale == "paper" else set(range(9, 25)))
+  assert nodes <= (set(presets.PAPER_NODES) if scale == "paper" else set(range(9, 25)))
   layers = {run.config.model.fields.num_layers for pack in packs for run in pack.runs}
   assert layers <= ({12, 24} if scale == "paper" else {1, 2, 3})
   assert sum(len(pack.runs) for pack in packs_of(name, f"scale={scale},num_seeds=1")) == len(packs)
@@ -42,7 +43,7 @@ def test_every_cell_is_valid_and_repeated_over_seeds(name, scale):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_docstring_gives_a_command_for_either_scale_and_what_to_expect(name):
   said = ast.get_docstring(ast.parse((CONFIGS / f"{name}.py").read_text()))
-  for scale in scales.SCALES:
+  for scale in presets.SCALES:
     assert re.search(rf"pathstar sweep --config=configs/{name}.py:scale={scale} --workdir=\S+", said)
   runs = sum(len(pack.runs) for pack in packs_of(name, ""))
   assert "xpected:" in said and re.search(rf"\b{runs} runs, about \d+ minutes", " ".join(said.split()))
@@ -64,5 +65,5 @@ def test_wrong_file_arguments_are_refused(arg, said):
 
 
 def test_topologies_leave_out_what_does_not_fit():
-  assert scales.topologies([(2, 5), (20, 5)], [50, 100]) == [
+  assert presets.topologies([(2, 5), (20, 5)], [50, 100]) == [
       {"task.degree": d, "task.length": 5, "task.num_nodes": n} for d, n in ((2, 50), (2, 100), (20, 100))]

@@ -4,8 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from pathstar.objectives import base
-
 # Found by trial; the tests that use them assert the range.
 TRAINED = {
     "untrained": {"train.num_steps": 25, "optimizer.learning_rate": 1e-7, "model.num_layers": 1},
@@ -28,7 +26,7 @@ def trained(tiny, fit):
           "eval.every": 25, "optimizer.schedule": "constant"} | TRAINED[name])
       params = jax.tree.map(lambda x: x[0], fit(config))
       batch = config.task.examples(0, "test", np.arange(200))
-      cache[name] = config, params, base.reorder(batch, config.order)
+      cache[name] = config, params, config.objective.in_order(batch)
     return cache[name]
 
   return get

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar.evals import generated
+from pathstar.evals import exact_match, generated
 from pathstar.tasks.path_star import PathStar
 
 SEARCH = PathStar(2, 3, 10, "search")  # | = 10, separator = 11, $ = 13
@@ -37,9 +37,9 @@ def test_exact_match_of_a_chain_of_thought_is_that_of_the_answer_alone(tiny):
   equals = np.full((6, 1), 11)
   produced = np.concatenate([equals, path, np.zeros((6, 7), int)], axis=1)  # no trace at all
   produced[0, 2] += 1
-  found = generated.run(config, {}, batch, jnp.asarray(produced))
+  found = generated.run(config, {}, batch, jnp.asarray(produced)) | exact_match.run(config, {}, batch, jnp.asarray(produced))
   assert found["exact_match"].tolist() == found["generated_exact_match"].tolist() == [False] + [True] * 5
   assert found["position_1/generated_accuracy"].tolist() == [False] + [True] * 5
   assert found["position_0/generated_accuracy"].all() and found["position_2/generated_accuracy"].all()
   # Where the target is the answer, one pass reports exact match.
-  assert "exact_match" not in generated.run(tiny(), {}, tiny().task.examples(0, "train", np.arange(6)), jnp.zeros((6, 4), int))
+  assert exact_match.reads(config) == "tokens" and exact_match.reads(tiny()) == "logits"

@@ -13,7 +13,7 @@ from pathstar.evals import verifier
 def found(trained):
   """(config, params, batch, metrics, derived) of the model that guesses."""
   config, params, batch = trained("half")
-  config = dataclasses.replace(config, eval=dataclasses.replace(config.eval, num_samples=8))
+  config = dataclasses.replace(config, evals=config.evals | {"verifier": verifier.Fields(num_samples=8)})
   metrics = jax.jit(lambda params, batch: verifier.run(config, params, batch, None))(params, batch)
   metrics = {name: np.asarray(value) for name, value in metrics.items()}
   return config, params, batch, metrics, verifier.derive(config, {name: value.mean() for name, value in metrics.items()})
@@ -70,7 +70,8 @@ def test_neither_beats_blind_guessing_where_the_branch_is_a_guess(found):
     ({"objective.name": "branch_only"}, False), ({"task.name": "addition"}, False), ({"task.target": "search"}, False),
 ])
 def test_it_is_left_out_where_it_means_nothing_or_is_not_asked_for(tiny, fields, defined):
-  assert verifier.applies(tiny({"eval.num_samples": 3} | fields)) == defined
+  config = tiny({"eval.num_samples": 3} | fields)
+  assert bool(verifier.applies(config) and verifier.tries(config)) == defined
 
 
 def test_tries_are_powers_of_two_up_to_the_samples(tiny):

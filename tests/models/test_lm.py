@@ -91,11 +91,11 @@ def test_decoding_token_by_token_gives_the_logits_of_one_pass(build, mixer, posi
     first, cache = model.prefill(params, tokens[:, :start], LENGTH)
 
     def step(cache, index):
-      out, cache = model.step(params, tokens[:, index], cache, index)
-      return cache, out
+      hidden, cache = model.step(params, tokens[:, index], cache, index)
+      return cache, hidden
 
     _, rest = jax.lax.scan(step, cache, jnp.arange(start, LENGTH))
-    return jnp.concatenate([first[None], rest])
+    return model.unembed(params, jnp.concatenate([first[None], rest]))
 
   close(jax.jit(decode)(params, tokens).swapaxes(0, 1), logits(model, params, tokens, LENGTH - start + 1), 1e-4)
 
@@ -136,7 +136,9 @@ def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float
   error = np.abs(out - logits(exact, params, tokens)).max()
   assert 0 < error < 0.5  # it does compute in another type, and not in another way
   # The residual stream is summed in float32, even so.
-  assert jax.eval_shape(lambda params: model.apply(params, tokens, LENGTH)[1], params).dtype == np.float32
+  trunk = lambda params: model.before_last(params, tokens)
+  assert jax.eval_shape(trunk, params).dtype == np.float32
+  assert jax.eval_shape(lambda params: model.last_block(params["last"], trunk(params), LENGTH), params).dtype == np.float32
 
 
 def test_loops_share_weights_and_do_more(build, shapes):

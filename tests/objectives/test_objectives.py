@@ -1,6 +1,7 @@
 """Every registered objective, in every order and with every mixer, through the same invariants; and what each lets
 the model see."""
 
+import checks
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 
 from pathstar import models, objectives
+from pathstar.devices.random import model_key, objective_key
 from pathstar.errors import UserError
-from pathstar.objectives import base
+from pathstar.objectives import decode, target
 
-# The order is no matter to a mixer: both with one, the others forward.
-METHODS = [(name, order, "attention") for name in objectives.OBJECTIVES for order in base.ORDERS]
-METHODS += [(name, "forward", mixer) for name in objectives.OBJECTIVES for mixer in models.MIXERS if mixer != "attention"]
+FREE = [name for name, objective in objectives.OBJECTIVES.items() if objective.mask != "causal"]
+CAUSAL = [name for name in objectives.OBJECTIVES if name not in FREE]
+# The order is no matter to a mixer: both with one, the others forward. A mask that looks ahead is attention's alone.
+METHODS = [(name, order, "attention") for name in objectives.OBJECTIVES for order in target.ORDERS]
+METHODS += [(name, "forward", mixer) for name in CAUSAL for mixer in models.MIXERS if mixer != "attention"]
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +28,12 @@ def setting(tiny):
   def make(name, order="forward", mixer="attention", fields=None):
     layers = 2 if mixer == "attention" else 1  # recurrences compile slowly
     config = tiny({"objective.name": name, "objective.order": order, "model.mixer": mixer, "model.num_layers": layers} | (fields or {}))
-    if mixer not in drawn:  # the same for all objectives
-      drawn[mixer] = jax.jit(lambda key: nn.meta.unbox(config.model.init(key)))(jax.random.key(0))
-    params = {"model": drawn[mixer], "objective": nn.meta.unbox(config.objective.init(jax.random.key(1)))}
+    if (mixer, config.model.vocab_size) not in drawn:  # the same for all objectives
+      drawn[mixer, config.model.vocab_size] = jax.jit(lambda key: nn.meta.unbox(config.model.init(key)))(model_key(0))
+    params = {"model": drawn[mixer, config.model.vocab_size],
+              "objective": nn.meta.unbox(config.objective.init(objective_key(0), config.model))}
     batch = jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6)))
-    return config, params, base.reorder(batch, order)
+    return config, params, config.objective.in_order(batch)
 
   return make
 
@@ -45,7 +50,8 @@ def measured(setting):
       objective, model, key = config.objective, config.model, jax.random.key(0)
 
       def f(params, batch):
-        (loss, aux), grads = jax.value_and_grad(lambda p: objective.loss(model, p, batch, key), has_aux=True)(params)
+        loss_fn = lambda p: objective.loss(model, p, batch, key, jnp.int32(0))
+        (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return loss, aux, grads, objective.predict(model, params, batch, key)
 
       compiled[method] = jax.jit(f)
@@ -59,7 +65,7 @@ def with_other_target(config, batch):
   return batch | {"target": (batch["target"] + 1) % config.task.num_nodes}
 
 
-@pytest.mark.parametrize("name, order", [(name, order) for name in objectives.OBJECTIVES for order in base.ORDERS])
+@pytest.mark.parametrize("name, order", [(name, order) for name in objectives.OBJECTIVES for order in target.ORDERS])
 def test_inputs_begin_with_the_problem_and_are_tokens_that_the_model_has_room_for(setting, name, order):
   config, _, batch = setting(name, order)
   tokens = np.asarray(config.objective.inputs(batch))
@@ -75,8 +81,13 @@ def test_loss_is_finite_and_every_parameter_has_a_gradient(measured, method):
   config, batch, f = measured(*method)
   loss, aux, grads, _ = f(batch)
   assert loss.shape == () and np.isfinite(loss) and loss > 0
-  assert {x.shape for x in aux} == {(6, config.task.length)} and aux.correct_BxL.dtype == bool
-  assert float(loss) == pytest.approx(float((aux.loss_BxL * aux.weight_BxL).sum() / aux.weight_BxL.sum()), rel=1e-5)
+  assert {x.shape for x in aux[:3]} == {(6, config.task.length)} and aux.correct_BxL.dtype == bool
+  recorded = float((aux.loss_BxL * aux.weight_BxL).sum() / aux.weight_BxL.sum())
+  if aux.terms:  # the first is that of the record
+    assert float(loss) == pytest.approx(float(sum(aux.terms.values())), rel=1e-5)
+    assert float(next(iter(aux.terms.values()))) == pytest.approx(recorded, rel=1e-5)
+  else:
+    assert float(loss) == pytest.approx(recorded, rel=1e-5)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
 
@@ -86,7 +97,7 @@ def test_weights_are_relative_and_what_weighs_nothing_is_not_learned(measured, m
   config, batch, f = measured(*method)
   loss_of = lambda batch: float(f(batch)[0])
   loss, aux, _, _ = f(batch)
-  counts = bool(aux.weight_BxL[0, -1] > 0)  # the last target token, which is seen by nobody
+  counts = bool((aux.weight_BxL[:, -1] > 0).any())  # the last target token, which is seen by nobody
   weight = batch["weight"].at[:, -1].set(0)
   weighted = loss_of(batch | {"weight": weight})
   assert loss_of(batch | {"weight": 3 * weight}) == pytest.approx(weighted, rel=1e-5)
@@ -107,6 +118,20 @@ def test_predictions_are_tokens_that_do_not_know_the_answer(measured, method):
   assert f(batch | {"prefix": jnp.roll(batch["prefix"], 1, axis=0)})[0] != loss  # but they do know the problem
 
 
+@pytest.mark.parametrize("check", checks.ALL, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("method", [
+    method if method[2] == "attention" else pytest.param(method, marks=pytest.mark.slow) for method in METHODS], ids="-".join)
+def test_an_objective_is_what_it_says(setting, method, check):
+  check(*setting(*method))
+
+
+@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize("mixer", [name for name, mixer in models.MIXERS.items() if not getattr(mixer, "any_mask", False)])
+def test_a_recurrence_refuses_an_objective_that_looks_ahead(tiny, name, mixer):
+  with pytest.raises(UserError, match="^model.mixer = .*: must be one that can see ahead, as attention, for"):
+    tiny({"objective.name": name, "model.mixer": mixer})
+
+
 @pytest.mark.parametrize("order, place", [("forward", 1), ("reversed", 2)])
 def test_branch_only_scores_the_branch_token_alone(measured, order, place):
   _, batch, f = measured("branch_only", order, "attention")
@@ -123,7 +148,7 @@ def test_branch_weight_scales_the_branch_token_against_the_others(setting, name,
   losses = {}
   for weight in (0.0, 1.0, 5.0):
     config, params, batch = setting(name, order, fields={"objective.branch_weight": weight})
-    losses[weight], aux = config.objective.loss(config.model, params, batch, jax.random.key(0))
+    losses[weight], aux = config.objective.loss(config.model, params, batch, jax.random.key(0), 0)
     per_token = np.asarray(aux.loss_BxL).mean(axis=0)
     assert float(losses[weight]) == pytest.approx(
         (np.delete(per_token, place).sum() + weight * per_token[place]) / (3 + weight), rel=1e-5)
@@ -146,27 +171,27 @@ def test_an_objective_refuses_what_the_task_has_not(tiny, fields, said):
 
 def test_score_is_the_weighted_mean_cross_entropy_of_its_definition():
   rng = np.random.default_rng(0)
-  logits, target = rng.normal(size=(3, 4, 5)).astype(np.float32), rng.integers(0, 5, (3, 4))
+  logits, labels = rng.normal(size=(3, 4, 5)).astype(np.float32), rng.integers(0, 5, (3, 4))
   weight = rng.uniform(size=(3, 4)).astype(np.float32)
-  loss, aux = base.score(jnp.asarray(logits), {"target": target, "weight": weight})
+  loss, aux = target.score(jnp.asarray(logits), {"target": labels, "weight": weight})
   want = np.zeros((3, 4))
   for b in range(3):
     for k in range(4):
       p = np.exp(logits[b, k]) / np.exp(logits[b, k]).sum()
-      want[b, k] = -np.log(p[target[b, k]])
-      assert aux.correct_BxL[b, k] == (p.argmax() == target[b, k])
+      want[b, k] = -np.log(p[labels[b, k]])
+      assert aux.correct_BxL[b, k] == (p.argmax() == labels[b, k])
   np.testing.assert_allclose(aux.loss_BxL, want, rtol=1e-5)
   assert float(loss) == pytest.approx((want * weight).sum() / weight.sum(), rel=1e-5)
 
 
 def test_next_token_sees_the_true_tokens_before_each(setting):
-  for order in base.ORDERS:
+  for order in target.ORDERS:
     config, _, batch = setting("next_token", order)
     answer = np.asarray(config.objective.inputs(batch))[:, config.task.prefix_length:]
     np.testing.assert_array_equal(answer, batch["target"][:, :-1])
 
 
-@pytest.mark.parametrize("order", base.ORDERS)
+@pytest.mark.parametrize("order", target.ORDERS)
 def test_teacherless_sees_nothing_of_the_answer(setting, order):
   config, params, batch = setting("teacherless", order)
   tokens = np.asarray(config.objective.inputs(batch))
@@ -181,25 +206,35 @@ def test_teacherless_sees_nothing_of_the_answer(setting, order):
 def test_reversing_turns_the_answer_around_and_is_its_own_inverse(setting):
   config, _, batch = setting("next_token")
   batch |= {"weight": jnp.arange(24.0).reshape(6, 4), "answer": jnp.arange(24).reshape(6, 4) % 3 == 0}
-  turned = base.reorder(batch, "reversed")
+  backwards = setting("next_token", "reversed")[0].objective
+  turned = backwards.in_order(batch)
   for name in ("target", "weight", "answer"):
     np.testing.assert_array_equal(turned[name], batch[name][:, ::-1])
   for name in ("prefix", "arms"):
     np.testing.assert_array_equal(turned[name], batch[name])
-  jax.tree.map(np.testing.assert_array_equal, base.reorder(turned, "reversed"), batch)
-  jax.tree.map(np.testing.assert_array_equal, base.reorder(batch, "forward"), batch)
+  jax.tree.map(np.testing.assert_array_equal, backwards.in_order(turned), batch)
+  jax.tree.map(np.testing.assert_array_equal, config.objective.in_order(batch), batch)
 
 
-def test_path_order_puts_the_start_first_again():
-  x = jnp.arange(6).reshape(2, 3)
-  np.testing.assert_array_equal(base.path_order(x, "forward"), x)
-  np.testing.assert_array_equal(base.path_order(x[:, ::-1], "reversed"), x)
+def test_along_the_path_the_start_is_first_again(setting):
+  x = jnp.arange(24).reshape(6, 4)
+  for order in target.ORDERS:
+    config, _, batch = setting("next_token", order)
+    np.testing.assert_array_equal(config.objective.along_path(x if order == "forward" else x[:, ::-1], batch), x)
+
+
+def test_padding_stays_behind_what_is_turned():
+  x, length = jnp.arange(12).reshape(3, 4), jnp.array([4, 3, 1])
+  turned = target.turned(x, length)
+  np.testing.assert_array_equal(turned, [[3, 2, 1, 0], [6, 5, 4, 7], [8, 9, 10, 11]])
+  np.testing.assert_array_equal(target.turned(turned, length), x)
+  np.testing.assert_array_equal(target.turned(x[..., None], length)[..., 0], turned)
 
 
 def test_greedy_decoding_takes_each_argmax_of_a_pass_over_all_before_it(setting):
   config, params, batch = setting("next_token")
   length = config.task.length
-  got = jax.jit(lambda prefix: base.decode(config.model, params["model"], prefix, length))(batch["prefix"])
+  got = jax.jit(lambda batch: decode.autoregressive(config.objective, config.model, params, batch))(batch)
   # Checked in one pass over what was produced: by causality each argmax there is a full forward pass's.
   tokens = jnp.concatenate([batch["prefix"], got[:, :-1].astype(jnp.int32)], axis=1)
   want = jax.jit(lambda tokens: config.model.apply(params["model"], tokens, length)[0].argmax(-1))(tokens)
@@ -208,13 +243,14 @@ def test_greedy_decoding_takes_each_argmax_of_a_pass_over_all_before_it(setting)
 
 def test_samples_follow_the_probabilities_of_a_pass_over_all_before_them(setting):
   config, params, batch = setting("next_token")
-  prefix = jnp.repeat(batch["prefix"][:1], 4000, axis=0)
-  params = jax.tree.map(lambda x: 2 * x, params["model"])  # surer, so that few tokens carry most of the mass
-  tokens = np.asarray(jax.jit(lambda key: base.decode(config.model, params, prefix, 2, key))(jax.random.key(3)))
+  many = {"prefix": jnp.repeat(batch["prefix"][:1], 4000, axis=0), "target": jnp.zeros((4000, 2), jnp.int32)}
+  params = jax.tree.map(lambda x: 2 * x, params)  # surer, so that few tokens carry most of the mass
+  sample = jax.jit(lambda key: decode.autoregressive(config.objective, config.model, params, many, key))
+  tokens = np.asarray(sample(jax.random.key(3)))
   first = np.bincount(tokens[:, 0], minlength=config.task.vocab_size).argmax()
   second = tokens[tokens[:, 0] == first, 1]
   seen = jnp.append(batch["prefix"][0], first)[None]
-  logits = jax.jit(lambda seen: config.model.apply(params, seen, 2)[0])(seen)[0]
+  logits = jax.jit(lambda seen: config.model.apply(params["model"], seen, 2)[0])(seen)[0]
   for drawn, p in zip((tokens[:, 0], second), np.asarray(jax.nn.softmax(logits)), strict=True):
     share = np.bincount(drawn, minlength=config.task.vocab_size) / len(drawn)
     assert len(drawn) > 300 and np.abs(share - p).max() < 4 * 0.5 / np.sqrt(len(drawn))

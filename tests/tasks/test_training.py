@@ -5,7 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from pathstar import data, draw, report, train
+from pathstar.commands import report as report_command
+from pathstar.tasks import draw
+from pathstar.training import data, train
 
 SHORT = {"data.num_train": 40, "data.num_test": 40, "train.num_steps": 5, "train.log_every": 5, "train.checkpoint_every": 5,
          "eval.every": 5}
@@ -23,12 +25,12 @@ def test_a_run_of_any_task_ends_with_a_score_and_a_report(tiny, tmp_path, fields
   config = tiny(SHORT | fields)
   [result] = train.train([config], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
   assert result["status"] == "done" and 0 <= result["eval/test/exact_match"] <= 1
-  assert report.main(["--workdir", str(tmp_path)]) == 0
+  assert report_command.main(["--workdir", str(tmp_path)]) == 0
   with open(tmp_path / "report" / "runs.csv", newline="") as file:
     [written] = csv.DictReader(file)
   assert {name: written[name] for name in row} == row
   assert float(written["exact_match_test"]) == pytest.approx(result["eval/test/exact_match"])
-  assert report.main(["--out", str(tmp_path / "report")]) == 0  # and again from the CSV files alone
+  assert report_command.main(["--out", str(tmp_path / "report")]) == 0  # and again from the CSV files alone
 
 
 @pytest.mark.parametrize("fields", [{"task.name": "addition"}, {"task.target": "search"}, {"task.target": "lookahead"}, {}])

@@ -1,0 +1,56 @@
+"""Measures speed: of one config against what this device can do, or of several mixers, packs and lengths in turn."""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+
+from pathstar.commands import cli
+from pathstar.devices.mesh import cores_as_devices
+from pathstar.errors import UserError, require
+from pathstar.pricing import bench, compare
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar bench`."""
+  parser = argparse.ArgumentParser("pathstar bench", description=bench.__doc__.splitlines()[0])
+  parser.add_argument("--repeats", type=int, default=8, help="timed dispatches")
+  parser.add_argument("--json", help="file to write the figures to as well")
+  parser.add_argument("--mixers", help="compare the training step of these instead, in turn: attention,s5_gated,mamba")
+  parser.add_argument("--packs", help="compare the training step of packs of so many runs instead, in turn: 1,8,32")
+  parser.add_argument("--lengths", help="with --mixers: on random tokens of these lengths: 32,128,512,2048")
+  parser.add_argument("--out", help="with --mixers or --packs: folder to write tables and a figure to as well")
+  if any(word.startswith("--packs") for word in argv):
+    cores_as_devices()
+  args, loaded = cli.parse(parser, argv)
+  if args.mixers or args.packs:
+    return _compare(loaded.config, args)
+  if args.lengths or args.out:
+    raise UserError("--lengths and --out: must come with --mixers")
+  figures = bench.measure(loaded.resolve(), args.repeats)
+  for name, value in figures.items():
+    print(f"{name:32} {value:,.4g}" if isinstance(value, float) else f"{name:32} {value}")
+  if args.json:
+    with open(args.json, "w") as file:
+      json.dump(figures, file, indent=2)
+  return 0
+
+
+def _compare(fields, args) -> int:
+  """`--mixers` and `--packs`: see compare.py."""
+  mixers = args.mixers.split(",") if args.mixers else [fields.model.mixer]
+  lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
+  rows = []
+  measured = (rows.append(row) or row for row in compare.compare(fields, mixers, lengths, args.repeats, packs))
+  for line in compare.markdown(measured):
+    print(line, flush=True)
+  if args.out:
+    compare.write(pathlib.Path(args.out), rows)
+  return 0
+
+
+def _numbers(name: str, text: str) -> list[int]:
+  words = [n for n in text.split(",") if n]
+  for n in words:
+    require(n.isdigit() and int(n) >= 1, name, text, "integers >= 1 with commas between")
+  return [*map(int, words)]

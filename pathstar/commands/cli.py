@@ -1,0 +1,97 @@
+"""`pathstar <command>`: finds the command's module and turns what a user did wrong into one line.
+
+Each command is a module with `main(argv) -> exit status`. Exit status: 0 done, 1 something failed, 2 bad input, 75 stopped by a signal
+after a checkpoint (the same command resumes).
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import pathstar
+from pathstar.errors import Stopped, UserError, choose
+
+EXIT_BAD_INPUT, EXIT_STOPPED = 2, 75  # 75: EX_TEMPFAIL
+
+COMMANDS = {
+    "train": "one run",
+    "sweep": "all cells of a config's grid",
+    "plan": "what a config costs on hardware that is not here",
+    "report": "tables and figures of a folder of runs",
+    "eval": "a finished run's model on the test split or on a file",
+    "sample": "show, draw or export examples",
+    "bench": "speed against what this machine can do",
+}
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
+  """Adds `--config` (and a required `--NAME` for each of `folders`), and reads `--config.FIELD=VALUE` overrides.
+
+  A command with a `workdir` trains: it also takes `--mesh`, and `--distributed`, which is acted on here.
+
+  Returns (arguments, config.Loaded). Raises UserError.
+  """
+  from pathstar import config  # JAX, which `pathstar --help` does without
+  from pathstar.devices import hosts
+  from pathstar.devices.mesh import cores_as_devices
+
+  parser.add_argument("--config", required=True, metavar="FILE[:ARGS]", help="config file or the name of a packaged one, and its "
+                      "arguments; --config.FIELD=VALUE (or a number of them) overrides a field")
+  for name, text in folders.items():
+    parser.add_argument(f"--{name}", required=True, help=text)
+  if "workdir" in folders:
+    parser.add_argument("--mesh", metavar="SPEC", help="devices by axis, as run=4,data=8,model=2 (,fsdp), or auto; "
+                        "the same as --config.mesh")
+    parser.add_argument("--distributed", nargs="?", const=hosts.AUTO, metavar="ADDRESS:PORT,COUNT,ID",
+                        help="this is one process of a job: as said, or as the cluster says (SLURM step, MPI, TPU pod)")
+  overrides = [word for word in argv if word.startswith("--config.")]
+  args = parser.parse_args([word for word in argv if not word.startswith("--config.")])
+  changes = {}
+  for word in overrides:
+    name, equals, value = word.removeprefix("--config.").partition("=")
+    if not equals:
+      raise UserError(f"{word}: must be written --config.{name}=VALUE")
+    changes[name] = value
+  if "workdir" in folders:
+    changes |= {"mesh": args.mesh} if args.mesh is not None else {}
+    cores_as_devices()
+    hosts.join(args.distributed)
+  return args, config.load(args.config, changes)
+
+
+def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+  """Runs a command; a user's error becomes one line and status 2."""
+  logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+  try:
+    status = main(argv)
+    sys.stdout.flush()
+    return status
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+  except Stopped as error:
+    print(error, file=sys.stderr)
+    return EXIT_STOPPED
+  except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+    return 1
+
+
+def main() -> int:
+  """Entry point of the console script."""
+  argv = sys.argv[1:]
+  if argv[:1] == ["--version"]:
+    print(f"pathstar {pathstar.__version__}")
+    return 0
+  if not argv or argv[0] in ("-h", "--help"):
+    print("usage: pathstar COMMAND [--help] | --version\n\n" + "\n".join(f"  {name:8} {text}" for name, text in COMMANDS.items()))
+    return 0 if argv else EXIT_BAD_INPUT
+  try:
+    choose("command", argv[0], COMMANDS)
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+  return run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])

@@ -1,0 +1,43 @@
+"""Evaluates a run's newest checkpoint, on the test split or on a file in the authors' format."""
+
+import argparse
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+
+import jax
+
+from pathstar import evals, run
+from pathstar.errors import UserError
+from pathstar.training import data
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar eval`."""
+  parser = argparse.ArgumentParser("pathstar eval", description="Evaluates a checkpoint.")
+  parser.add_argument("--workdir", required=True, help="folder of the run")
+  parser.add_argument("--data", help="examples in the authors' format, one a line (default: the run's test split)")
+  parser.add_argument("--no_decode", action="store_true", help="leave out what decodes token by token")
+  args = parser.parse_args(argv)
+  loaded = run.load(args.workdir)
+  batch = data.eval_examples(loaded.config, "test") if args.data is None else _read(loaded.task, args.data)
+  means = jax.jit(functools.partial(evals.of_logits, loaded.config))(loaded.params, batch)
+  if not args.no_decode:
+    means = evals.together(means, jax.jit(functools.partial(evals.of_tokens, loaded.config))(loaded.params, batch)[0])
+  scores = {name: float(mean) for name, mean in means.items() if not math.isnan(mean)}
+  result = {"step": loaded.step, "examples": len(batch["target"]), **scores}
+  print(json.dumps(result, indent=2))
+  return 0
+
+
+def _read(task, path: str) -> dict:
+  try:
+    lines = pathlib.Path(path).read_text().splitlines()
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f"--data = {path!r}: can't be read ({error})") from None
+  try:
+    return task.from_text(lines)
+  except UserError as error:
+    raise UserError(f"{path}: {error}") from None

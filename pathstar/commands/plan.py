@@ -1,0 +1,47 @@
+"""Says what a config costs on hardware that is not here: the price of its sweep."""
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from pathstar.commands import cli
+from pathstar.errors import UserError, choose, require
+from pathstar.pricing import price
+from pathstar.pricing.topology import Topology, compile_only
+from pathstar.storage import workdir
+from pathstar.storage.environment import environment
+from pathstar.sweeps.packs import plan
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar plan`. Exit status 1: a pack does not fit."""
+  parser = argparse.ArgumentParser("pathstar plan", description="What a config costs on hardware that is not here.")
+  parser.add_argument("--topology", help="hardware, as in v5e:16x16 or h200:8; without it, only what can be counted")
+  parser.add_argument("--mesh", help="mesh of every pack, as in run=5,data=4 (default: the config's)")
+  parser.add_argument("--max_pack", type=int, help="at most this many runs in one program, as for `pathstar sweep`")
+  parser.add_argument("--find", action="store_true",
+                      help="divide the topology into equal jobs, each with the mesh by which the sweep is done soonest")
+  parser.add_argument("--compile", default="ends", help="ends (default; smallest and largest of each kind), all, none")
+  parser.add_argument("--utilisation", type=float, default=0.3, help="share of the peak that is reached (default: 0.3)")
+  parser.add_argument("--json", help="file to write the plan to as well")
+  args, loaded = cli.parse(parser, argv)
+  require(0 < args.utilisation <= 1, "--utilisation", args.utilisation, "above 0 and at most 1")
+  choose("--compile", args.compile, ("ends", "all", "none"))
+  whole = Topology(args.topology) if args.topology else None
+  if args.find and (whole is None or args.mesh):
+    raise UserError("--find: needs --topology, and chooses the mesh itself")
+  compile_only()
+  cells = loaded.module.sweep(loaded.arg) if hasattr(loaded.module, "sweep") else [{}]
+  packs = plan(loaded.config, cells, args.max_pack, loaded.given)
+  works = price.count_work(packs, whole.chip.platform if whole else "tpu")
+  if whole is None:
+    found, total, notes = price.rows(works, None, {}), None, ["for hours and memory, give --topology=v5e:4x4 or another"]
+  else:
+    found, total, notes = price.on_hardware(works, whole, args)
+  print(price.markdown(found))
+  print(f"{len(packs)} packs of {sum(len(p.runs) for p in packs)} runs, {sum(w.total_flops for w in works):.3g} FLOPs")
+  print("\n".join(notes))
+  if args.json:
+    workdir.write_json(pathlib.Path(args.json), {"topology": args.topology, "utilisation": args.utilisation,
+                                                 **environment(), "total": total, "packs": found})
+  return 1 if any(row["fits"] is False for row in found) else 0

@@ -1,0 +1,83 @@
+"""Runs all cells of a config's grid, or says how far that is."""
+
+import argparse
+import os
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+import pathstar
+from pathstar.commands import cli
+from pathstar.config import Loaded
+from pathstar.devices import hosts
+from pathstar.errors import UserError
+from pathstar.storage import workdir
+from pathstar.sweeps import status
+from pathstar.sweeps.execute import check_meshes, execute
+from pathstar.sweeps.folder import adopt, all_finished, prepare
+from pathstar.sweeps.packs import Pack, plan, shard
+
+_SLURM = pathlib.Path(pathstar.__file__).parent.parent / "launch" / "slurm.sh"
+
+
+def main(argv: Sequence[str]) -> int:
+  """`pathstar sweep`."""
+  if "--status" in argv:  # needs no config
+    return _status(argv)
+  parser = argparse.ArgumentParser("pathstar sweep", description="Runs all cells of a config's sweep; the same command again "
+                                   "skips what is finished, resumes what is not and retries what failed.")
+  parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
+  parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
+  parser.add_argument("--max_pack", type=int, help="at most this many runs in one program")
+  parser.add_argument("--shard", metavar="i/n", help="run every n-th pack alone, from the i-th on (from 0)")
+  parser.add_argument("--backend", choices=("local", "slurm"), default="local",
+                      help="here, or as a SLURM array job through launch/slurm.sh")
+  parser.add_argument("--slurm", metavar="OPTIONS", default="", help="options of launch/slurm.sh, as in "
+                      "--slurm='--shards=4 --sbatch=\"--gpus=1 --time=12:00:00\"'")
+  args, loaded = cli.parse(parser, argv, workdir="folder of the sweep")
+  if not hasattr(loaded.module, "sweep"):
+    raise UserError(f"--config = {args.config!r}: has no function sweep(arg='')")
+  folder = workdir.path(args.workdir)
+  packs = adopt(folder, plan(loaded.config, loaded.module.sweep(loaded.arg), args.max_pack, loaded.given))
+  mine = shard(packs, args.shard) if args.shard else packs
+  if args.backend == "slurm":
+    _submit(args, loaded, argv)
+  if args.dry_run:
+    return _print(folder, mine)
+  check_meshes([one for one in mine if not all_finished(folder, one)])
+  with hosts.together():
+    if hosts.is_first():
+      prepare(folder, packs)
+  return execute(folder, mine)
+
+
+def _print(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
+  for one in packs:
+    state = "finished" if all_finished(folder, one) else "to do"
+    print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
+  return 0
+
+
+def _submit(args: argparse.Namespace, loaded: Loaded, argv: Sequence[str]) -> None:
+  """Becomes launch/slurm.sh with the same options."""
+  if not _SLURM.exists():
+    raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
+  if args.shard:
+    raise UserError("--shard: is for --backend=local; with slurm the shards are --slurm=\"--shards=4\"")
+  config = os.path.abspath(loaded.module.__file__) + (f":{loaded.arg}" if loaded.arg else "")
+  options = [f"--config={config}", f"--workdir={workdir.absolute(args.workdir)}", *shlex.split(args.slurm),
+             *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(["--dry_run"] if args.dry_run else []),
+             *(word for word in argv if word.startswith(("--config.", "--mesh=")))]
+  os.execvp("bash", ["bash", str(_SLURM), *options])
+
+
+def _status(argv: Sequence[str]) -> int:
+  """`pathstar sweep --status`."""
+  parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
+  parser.add_argument("--status", action="store_true", required=True)
+  parser.add_argument("--workdir", required=True, help="folder of the sweep")
+  args, ignored = parser.parse_known_args(argv)
+  if wrong := [word for word in ignored if not word.startswith("--config")]:
+    raise UserError(f"--status takes --workdir alone, not {' '.join(wrong)}")
+  print(status.show(workdir.path(args.workdir)))
+  return 0

@@ -1,0 +1,90 @@
+"""Config files: Python with `get_config(arg="")`, which returns a ConfigDict that starts from `default()`, and perhaps `sweep(arg="")`.
+
+`--config=FILE:degree=5,length=7` hands the file what follows the colon. A NAME that is no file is one of the packaged configs:
+`quickstart`, `claims/failure`, or `failure` alone.
+"""
+
+import importlib.util
+import pathlib
+import re
+import types
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from pathstar.config.declare import read
+from pathstar.config.registry import override, schema
+from pathstar.config.resolve import Config, check_used, resolve
+from pathstar.errors import UserError, choose, nearest
+
+_PACKAGE = pathlib.Path(__file__).parent.parent
+
+
+class Loaded(NamedTuple):
+  """What `load` returns: a config, its file as a module, the file's argument, and the names of the fields that were overridden."""
+
+  config: ConfigDict
+  module: types.ModuleType
+  arg: str
+  given: frozenset[str]
+
+  def resolve(self) -> Config:
+    """The config by itself, validated. Raises UserError."""
+    resolved = resolve(self.config)
+    check_used(self.config, self.given, [resolved])
+    return resolved
+
+
+def packaged() -> dict[str, pathlib.Path]:
+  """The configs that come with pathstar, by name: those beside the package in a checkout, those inside it elsewhere."""
+  inside, beside = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+  root = inside if inside.is_dir() else beside if (_PACKAGE.parent / "setup.py").is_file() else inside
+  files = sorted(file for file in root.rglob("*.py") if file.stem != "__init__")
+  short = {file.stem: file for file in files}
+  return short | {file.relative_to(root).with_suffix("").as_posix(): file for file in files}
+
+
+def find(path: str) -> pathlib.Path:
+  """The config file of a path or a name. Raises UserError."""
+  file = pathlib.Path(path)
+  if file.is_file():
+    return file
+  names = packaged()
+  if path in names:
+    return names[path]
+  siblings = [str(p) for p in file.parent.glob("*.py")] if file.parent.is_dir() else []
+  raise UserError(f"--config = {path!r}: no such file, and no packaged config{nearest(path, [*siblings, *names])}")
+
+
+def load(spec: str, overrides: Mapping[str, Any] | None = None) -> Loaded:
+  """Reads `FILE[:arg]` or `NAME[:arg]` and applies overrides. Raises UserError."""
+  path, _, arg = spec.partition(":")
+  file = find(path)
+  module_spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+  if module_spec is None:
+    raise UserError(f"--config = {path!r}: must be a Python file")
+  module = importlib.util.module_from_spec(module_spec)
+  module_spec.loader.exec_module(module)
+  if not hasattr(module, "get_config"):
+    raise UserError(f"--config = {path!r}: must define get_config(arg='')")
+  try:
+    config = module.get_config(arg)
+  except (AttributeError, KeyError) as error:  # what ConfigDict raises when a file sets or reads an unknown field
+    unknown = re.search(r'Key "(\w+)" does not exist|(\w+)\W+nDid you mean', str(error))
+    if unknown is None:
+      raise
+    name, names = unknown[1] or unknown[2], {part for field in schema() for part in field.split(".")}
+    raise UserError(f"--config = {path!r}: unknown config field {name!r}{nearest(name, sorted(names))}") from error
+  overrides = overrides or {}
+  return Loaded(override(config, overrides), module, arg, frozenset(overrides))
+
+
+def arguments(arg: str, **defaults) -> types.SimpleNamespace:
+  """Reads a config file's `degree=5,length=7` into a namespace; each default gives its name and type. Raises UserError."""
+  values = dict(defaults)
+  for part in filter(None, arg.split(",")):
+    name, _, text = part.partition("=")
+    choose("file argument", name, defaults)
+    values[name] = read(f"file argument {name}", text, type(defaults[name]))
+  return types.SimpleNamespace(**values)

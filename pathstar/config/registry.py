@@ -1,0 +1,144 @@
+"""Every config field and its default, put together from where they are declared; and which of them a choice of parts uses."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pathstar import evals, models, objectives, tasks
+from pathstar.config import sections
+from pathstar.config.declare import Field, Kind, cast, declared
+from pathstar.errors import UserError, nearest
+from pathstar.models.lm import ModelFields
+
+# Fields that runs of one pack may differ in: values in the compiled program, not its shape. Objectives add their own.
+VALUE_FIELDS = ("seed", "optimizer.learning_rate", "optimizer.weight_decay")
+# Fields that may change between two starts of one workdir: they do not change what is computed.
+FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints")
+
+_SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}
+_ALONE = {"seed": (int, 0), "mesh": (str, "auto"), "task.name": (str, "path_star"), "objective.name": (str, "next_token")}
+
+
+@functools.cache
+def _parts() -> dict[tuple[str, str], dict[str, Field]]:
+  """(section, what declares it) -> its fields by dotted name. "" declares those that every config has."""
+  every = [(s, dataclass) for s, dataclass in (("data", sections.Data), ("model", ModelFields), ("optimizer", sections.Optimizer),
+                                               ("train", sections.Train), ("eval", sections.Eval))]
+  dotted = lambda section, fields: {f"{section}.{name}": field for name, field in fields.items()}
+  found = {("", ""): {name: Field(Kind(kind), default, "pathstar.config") for name, (kind, default) in _ALONE.items()}}
+  for section, owner in every:
+    found["", ""] |= dotted(section, declared(owner))
+  for name, task in tasks.TASKS.items():
+    found["task", name] = dotted("task", declared(task))
+  for name, mixer in models.MIXERS.items():
+    found["model", name] = dotted("model", declared(mixer, ("trunk", "parent", "name")))
+  for name, objective in objectives.OBJECTIVES.items():
+    found["objective", name] = dotted("objective", declared(objective, ("task",)))
+  for name, module in evals.EVALS.items():
+    found["eval", name] = dotted("eval", declared(module.Fields)) if hasattr(module, "Fields") else {}
+  return found
+
+
+@functools.cache
+def schema() -> dict[str, Field]:
+  """Every field by dotted name. Raises UserError, naming both places, on one that is declared in two ways."""
+  found: dict[str, Field] = {}
+  for fields in _parts().values():
+    for name, field in fields.items():
+      other = found.setdefault(name, field)
+      if (other.kind, other.default) != (field.kind, field.default):
+        said = " and ".join(f"{f.kind} = {f.default!r} by {f.place}" for f in (other, field))
+        raise UserError(f"config field {name!r} is declared twice, as {said}")
+  return found
+
+
+def clear() -> None:
+  """Forgets what was put together: after something was registered at run time."""
+  _parts.cache_clear()
+  schema.cache_clear()
+
+
+def used(flat: Mapping[str, Any], applied: tuple[str, ...]) -> list[str]:
+  """Names of the fields in use by the chosen task, mixer, objective and the evaluations `applied`, in the order of `schema`."""
+  chosen = [("", ""), *((section, flat[name]) for section, name in _SELECTORS.items()), *(("eval", name) for name in applied)]
+  names = set().union(*(_parts()[part] for part in chosen))
+  return [name for name in schema() if name in names]
+
+
+def own(section: str, name: str) -> dict[str, str]:
+  """Last names of the fields that a task, mixer, objective or evaluation declares -> dotted names."""
+  return {dotted.partition(".")[2]: dotted for dotted in _parts()[section, name]}
+
+
+def unused(name: str, value: Any, flat: Mapping[str, Any]) -> UserError:
+  """The error that a field is set and nothing uses it."""
+  section = name.partition(".")[0]
+  owners = [part for (of, part), fields in _parts().items() if of == section and name in fields]
+  chosen = f"{_SELECTORS[section]} = {flat[_SELECTORS[section]]!r}" if section in _SELECTORS else "the evaluations of this config"
+  return UserError(f"{name} = {value!r}: is not used by {chosen}; it is a field of {', '.join(owners)}")
+
+
+def default() -> ConfigDict:
+  """All fields at their defaults, as a ConfigDict that refuses unknown names."""
+  nested = {}
+  for name, field in schema().items():
+    section, _, last = name.rpartition(".")
+    (nested.setdefault(section, {}) if section else nested)[last] = field.default
+  return ConfigDict(nested, type_safe=False).lock()  # types are checked by `resolve`, which names the field
+
+
+def flatten(config: Mapping) -> dict[str, Any]:
+  """Nested mapping -> {"task.degree": 2, ...}."""
+  flat = {}
+  for key, value in config.items():
+    flat.update({f"{key}.{k}": v for k, v in flatten(value).items()} if isinstance(value, Mapping | ConfigDict) else {key: value})
+  return flat
+
+
+def override(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+  """A copy of `config` with dotted fields set; strings are read as the field's type. Raises UserError.
+
+  With a part (a mixer, say) that is swapped for another goes what was set for it alone.
+  """
+  config = ConfigDict(config.to_dict(), type_safe=False)
+  changes = {name: cast_field(name, value) for name, value in changes.items()}
+  for name, value in (_left_behind(flatten(config.to_dict()), changes) | changes).items():
+    section, _, last = name.rpartition(".")
+    (config[section] if section else config)[last] = value
+  return config.lock()
+
+
+def _left_behind(flat: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+  """The defaults of the fields of parts that are swapped out, but for those that the new parts have too."""
+  found = {}
+  for section, name in _SELECTORS.items():
+    old, new = (_parts().get((section, chosen[name]), {}) for chosen in (flat, flat | changes))
+    found |= {dotted: field.default for dotted, field in old.items() if dotted not in new}
+  return found
+
+
+def cast_field(name: str, value: Any) -> Any:
+  """The value as the type of its field. Raises UserError."""
+  return cast(name, value, known(name).kind)
+
+
+def known(name: str) -> Field:
+  """The field of a name. Raises UserError, with the nearest name, if there is none."""
+  if name not in schema():
+    raise UserError(f"unknown config field {name!r}{nearest(name, schema())}")
+  return schema()[name]
+
+
+def set_on_purpose(flat: Mapping[str, Any]) -> list[str]:
+  """The fields that are not at their defaults."""
+  return [name for name, field in schema().items() if flat[name] != field.default]
+
+
+def complete(config: Mapping) -> dict[str, Any]:
+  """Every field of a config by dotted name, of its type; defaults where the config has none. Raises UserError."""
+  flat = flatten(config)
+  for name in flat:
+    known(name)
+  return {name: cast_field(name, flat.get(name, field.default)) for name, field in schema().items()}

@@ -1,0 +1,181 @@
+"""A config, validated: one frozen `Config` that the rest of the code works with, and what makes two runs the same run.
+
+A run is what it uses. `Config.fields`, and with it config.json, run ids and "is this the same run?", hold the fields of the chosen task,
+mixer, objective and evaluations, and none that only others have: a file added to the suite changes no existing folder.
+"""
+
+import dataclasses
+import math
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pathstar import evals, models, objectives, tasks
+from pathstar.config import registry
+from pathstar.config.sections import Data, Eval, Optimizer, Train
+from pathstar.errors import UserError, choose, require
+from pathstar.models.lm import LM, ModelFields
+from pathstar.tasks.counter import TEST_SHARE
+
+_MAX_STEPS_PER_CALL = 50
+_SECTIONS = {"data": Data, "optimizer": Optimizer, "train": Train, "eval": Eval}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A validated config.
+
+  Attributes:
+    evals: fields that evaluations declare, by the evaluation's name.
+    fields: the fields in use, by dotted name, as given.
+  """
+
+  seed: int
+  task: Any
+  data: Data
+  model: LM
+  objective: Any
+  optimizer: Optimizer
+  train: Train
+  eval: Eval
+  mesh: str
+  evals: Mapping[str, Any]
+  fields: Mapping[str, Any] | None = None
+
+  @property
+  def order(self) -> str:
+    return self.objective.order
+
+  @property
+  def architecture(self) -> str:
+    """The mixer's name, but `transformer` for attention."""
+    name = self.fields["model.mixer"]
+    return "transformer" if name == "attention" else name
+
+  @property
+  def method(self) -> str:
+    """Objective and order in a word: next_token, reversed (next_token in reversed order), teacherless, ..."""
+    return objectives.method(self.fields["objective.name"], self.order)
+
+  @property
+  def input_length(self) -> int:
+    """Tokens of one example that the model reads in training."""
+    return self.objective.input_length
+
+  @property
+  def steps_per_call(self) -> int:
+    if self.train.steps_per_call is not None:
+      return self.train.steps_per_call
+    common = math.gcd(*_cadences(self.train, self.eval).values())
+    return max(k for k in range(1, _MAX_STEPS_PER_CALL + 1) if common % k == 0)
+
+  @property
+  def value_fields(self) -> tuple[str, ...]:
+    """Fields that runs of one pack may differ in."""
+    return *registry.VALUE_FIELDS, *(f"objective.{name}" for name in self.objective.values)
+
+  def with_values(self, values: Mapping[str, Any]) -> "Config":
+    """The config with the objective's values of one run of a pack, which may be traced numbers."""
+    return dataclasses.replace(self, objective=objectives.with_values(
+        self.objective, {name: values[f"objective.{name}"] for name in self.objective.values}))
+
+
+def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None) -> Config:
+  """Validates every field and builds what they describe.
+
+  Args:
+    config: a ConfigDict; or a mapping of dotted names, where what it lacks is at its default.
+    given: the fields that were set on purpose, which something must use; None: all that are not at their defaults.
+
+  Raises:
+    UserError: names the field at fault.
+  """
+  flat = registry.complete(config.to_dict() if isinstance(config, ConfigDict) else config)
+  section = lambda name, part: {field: flat[dotted] for field, dotted in registry.own(name, part).items()}
+  plain = lambda name, owner: owner(**{f.name: flat[f"{name}.{f.name}"] for f in dataclasses.fields(owner)})
+  choose("task.name", flat["task.name"], tasks.TASKS)
+  choose("objective.name", flat["objective.name"], objectives.OBJECTIVES)
+  choose("model.mixer", flat["model.mixer"], models.MIXERS)
+  task = tasks.TASKS[flat["task.name"]](**section("task", flat["task.name"]))
+  objective = objectives.OBJECTIVES[flat["objective.name"]](task, **section("objective", flat["objective.name"]))
+  model = models.build(plain("model", ModelFields), section("model", flat["model.mixer"]), objective.vocab_size, objective.max_length)
+  resolved = Config(
+      seed=flat["seed"], task=task, model=model, objective=objective, mesh=flat["mesh"],
+      **{name: plain(name, owner) for name, owner in _SECTIONS.items()},
+      evals={name: module.Fields(**section("eval", name)) for name, module in evals.EVALS.items() if hasattr(module, "Fields")})
+  applied = tuple(name for name, module in evals.EVALS.items() if module.applies(resolved))
+  fields = {name: flat[name] for name in registry.used(flat, applied)}
+  for name in registry.set_on_purpose(flat) if given is None else given:
+    if name not in fields:
+      raise registry.unused(name, flat[name], flat)
+  resolved = dataclasses.replace(resolved, fields=types.MappingProxyType(fields))
+  _check_fit(resolved)
+  return resolved
+
+
+def check_used(base: ConfigDict, given: Iterable[str], configs: Iterable[Config]) -> None:
+  """Raises UserError on a field that is set in vain.
+
+  Args:
+    base: what the configs were made from. What its file set must be used by one of them or by the base itself.
+    given: fields that were overridden, each of which one of the configs must use.
+    configs: all that come of it.
+  """
+  flat, made = registry.complete(base.to_dict()), set().union(*(one.fields for one in configs))
+  own = made.union(registry.used(flat, tuple(evals.EVALS)))
+  for name in sorted({*given, *registry.set_on_purpose(flat)}):
+    if name not in (made if name in given else own):
+      raise registry.unused(name, flat[name], flat)
+
+
+def recorded(fields: Mapping[str, Any]) -> Config:
+  """The config of a run's config.json, which may be of an older version (a field that it lacks is at its default).
+
+  Raises:
+    UserError: a field that this version doesn't know and that the run may use.
+  """
+  unknown = [name for name in fields if name not in registry.schema()]
+  config = resolve({name: value for name, value in fields.items() if name not in unknown}, given=())
+  # A file that lists fields that the run doesn't use lists everything: what is unknown there may be of a part that is not used either.
+  lists_everything = any(name in registry.schema() and name not in config.fields for name in fields)
+  for name in unknown:
+    if not (lists_everything and name.partition(".")[0] in ("task", "model", "objective", "eval")):
+      raise UserError(f"config.json: {name} = {fields[name]!r} is a field that this version of pathstar doesn't know; use the version that "
+                      "made the run")
+  return config
+
+
+def differences(config: Config, old: Mapping[str, Any]) -> list[str]:
+  """What is said of each field in use in which a run differs from the recorded fields of another."""
+  then, now = recorded(old).fields, config.fields
+  names = (name for name in registry.schema() if name in then.keys() | now.keys() and name not in registry.FREE_FIELDS)
+  shown = lambda fields, name: repr(fields[name]) if name in fields else "not in use"
+  return [f"{name}: {shown(then, name)} there, {shown(now, name)} now" for name in names if then.get(name) != now.get(name)]
+
+
+def _check_fit(config: Config) -> None:
+  """Errors that two fields make together."""
+  require(0 <= config.seed < 2**31, "seed", config.seed, "in [0, 2^31)")
+  config.objective.check(config.model)
+  problems = config.task.num_problems()  # of a large graph beyond any float
+  for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),
+                              ("data.num_test", config.data.num_test, TEST_SHARE)):
+    if wanted / share > problems:
+      raise UserError(f"{name} = {wanted!r}: must be at most {int(problems * share)}: {config.task} with {problems} problems "
+                      "in all has no more in this split")
+  require(config.eval.num_examples <= config.data.num_test, "eval.num_examples", config.eval.num_examples,
+          f"at most data.num_test = {config.data.num_test}")
+  if config.data.num_train is not None:
+    require(config.eval.num_examples <= config.data.num_train, "eval.num_examples", config.eval.num_examples,
+            f"at most data.num_train = {config.data.num_train}")
+  for name, cadence in _cadences(config.train, config.eval).items():
+    require(cadence % config.steps_per_call == 0, "train.steps_per_call", config.steps_per_call,
+            f"a divisor of {name} = {cadence}")
+
+
+def _cadences(train: Train, evals: Eval) -> dict[str, int]:
+  cadences = {"train.num_steps": train.num_steps, "train.log_every": train.log_every,
+              "train.checkpoint_every": train.checkpoint_every, "eval.every": evals.every}
+  return cadences | ({"eval.decode_every": evals.decode_every} if evals.decode_every else {})

@@ -1,0 +1,90 @@
+"""Settings by name: the two scales of experiments, which configs/claims/ and, for the paper's own, configs/paper.py and grid.py start
+from, and the sizes of models (`PRESETS`).
+
+`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's
+own setting, a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
+"""
+
+import itertools
+import types
+from collections.abc import Iterable
+
+from ml_collections import ConfigDict
+
+from pathstar import config
+from pathstar.errors import choose, require
+from pathstar.models import PRESETS
+
+SCALES = ("cpu", "paper")
+PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
+PAPER_NODES = (50, 100)
+
+# Architectures are compared on CPU as plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large
+# enough to hold the edges, under Muon. Convolutions of two taps see an edge, and can't carry the goal to where the path is named:
+# with four, gated S5 looks the last node but one up from the goal as well as from the token before.
+_STACK = {"model.num_layers": 2, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False, "model.init": "fan_in",
+          "model.mlp_ratio": 2, "train.batch_size": 64}
+_ADAMW = {"optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.0, "optimizer.warmup_steps": 100}
+_S5 = _STACK | {"model.positions": "none", "model.s5_state": 128, "optimizer.learning_rate": 5e-3, "optimizer.beta2": 0.95,
+                "optimizer.warmup_steps": 500, "train.num_steps": 4000}
+# What an architecture takes beside its scale's base config. A recurrence needs no positions; Mamba's blocks have no MLP,
+# and at paper scale are twice as many.
+ARCHITECTURES = {
+    "cpu": {
+        "attention": _STACK | _ADAMW | {"train.num_steps": 1500},
+        "mamba": _STACK | _ADAMW | {"model.positions": "none", "model.mlp_ratio": 0, "train.num_steps": 1500},
+        "s5_gated": _S5 | {"model.conv_width": 2},
+        "s5": _S5 | {"train.num_steps": 1500},
+    },
+    "paper": {
+        "attention": {},
+        "s5_gated": {"model.positions": "none"},
+        "mamba": {"model.positions": "none", "model.norm": "rmsnorm", "model.mlp_ratio": 0, "model.num_layers": 24},
+    },
+}
+
+
+def arguments(arg: str, num_seeds: int = 4, **others) -> types.SimpleNamespace:
+  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`, and others with their defaults. Raises UserError."""
+  args = config.arguments(arg, scale="cpu", num_seeds=num_seeds, **others)
+  choose("file argument scale", args.scale, SCALES)
+  require(args.num_seeds >= 1, "file argument num_seeds", args.num_seeds, "an integer >= 1")
+  return args
+
+
+def base(scale: str) -> ConfigDict:
+  """The config that a claim's cells start from."""
+  fields = config.default()
+  if scale == "cpu":
+    fields.data.update(num_train=200_000, num_test=1000)
+    fields.model.update(PRESETS["tiny"])
+    fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=500)
+    fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
+    fields.eval.update(every=100, num_examples=1000)  # a guess of the arm has a standard error of 0.016
+  else:
+    fields.data.update(num_train=200_000, num_test=20_000)
+    fields.model.update(PRESETS["mini"], dtype="bfloat16")
+    fields.optimizer.update(learning_rate=5e-4, weight_decay=0.01, warmup_steps=100)
+    fields.train.update(batch_size=256, num_steps=78_000, log_every=200, checkpoint_every=2000)  # 100 epochs
+    fields.eval.update(every=1000, num_examples=2000)
+  return fields
+
+
+def plain_stack(scale: str) -> ConfigDict:
+  """As `base`; at CPU scale the plain stack of configs/architectures.py, for claims that hang on following edges and nothing else.
+
+  The looped model under Muon sometimes learns to look nodes up from the goal before it learns to follow edges from the token before,
+  and can then plan; and at a high rate its guesses of the first move are less even.
+  """
+  return config.override(base(scale), ARCHITECTURES[scale]["attention"])
+
+
+def topologies(pairs: Iterable[tuple[int, int]], nodes: Iterable[int]) -> list[dict]:
+  """Cells of every (degree, length) with every number of node ids that is enough for it."""
+  return [{"task.degree": degree, "task.length": length, "task.num_nodes": number}
+          for (degree, length), number in itertools.product(pairs, nodes) if degree * (length - 1) + 1 <= number]
+
+
+def architectures(scale: str, *mixers: str) -> list[dict]:
+  """Cells of the given mixers, each with what it takes at this scale."""
+  return [{"model.mixer": mixer} | ARCHITECTURES[scale][mixer] for mixer in mixers]

@@ -1,0 +1,158 @@
+"""Figures of a report, from the rows of its CSV files alone. They print well and read in grey.
+
+Each function of `ALL` takes (runs, curves) and returns a Figure, or None where the rows hold nothing of its kind.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pathstar.reports.rows import SOLVED, by, by_position, defined, groups, is_path, mean, method, on_grid, ordered, paths, score_of
+
+_GREY = {"next_token": "0.35", "reversed": "0.65", "teacherless": "0.9"}
+_HATCH = {"next_token": "", "reversed": "//", "teacherless": ".."}
+LINES = ("-", "--", "-.", ":")
+MARKERS = "osv^DPX*<>"
+
+
+def grid_of(panels: int, width: float = 3.3, height: float = 2.6, columns: int = 3, **kwargs) -> tuple[Figure, list]:
+  """A figure of so many axes, the superfluous ones hidden."""
+  columns = min(columns, panels)
+  lines = math.ceil(panels / columns)
+  figure = Figure(figsize=(max(4.9, width * columns + 0.6), height * lines + 0.5), layout="constrained")
+  grid = figure.subplots(lines, columns, squeeze=False, **kwargs).ravel()
+  for axes in grid[panels:]:
+    axes.set_visible(False)
+  for axes in grid:
+    axes.spines[["top", "right"]].set_visible(False)
+  return figure, list(grid[:panels])
+
+
+def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]], label: str) -> None:
+  """Mean over seeds against x, with a point a seed."""
+  style = dict(color=str(min(0.7, 0.2 * number)), marker=MARKERS[number % len(MARKERS)])
+  points = sorted(points)
+  axes.plot([x for x, _ in points], [np.mean(ys) for _, ys in points], ls=LINES[number % len(LINES)], lw=1.6, ms=5, label=label, **style)
+  axes.scatter([x for x, ys in points for _ in ys], [y for _, ys in points for y in ys], s=12, facecolor="white", lw=0.8,
+               edgecolor=style["color"], marker=style["marker"], zorder=3)
+
+
+def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
+  """Exact match on held-out problems by way of training (crosses: training ones). One cluster a topology and model; points are seeds."""
+  runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
+  if not runs or len({str(row["num_train"]) for row in runs}) > 2:
+    return None  # examples() draws it
+  clusters = by(runs, lambda row: f"{row['problem']}\n{row['architecture']}\n{row['parameters'] / 1e3:,.0f}k")
+  methods = ordered(method(row) for row in runs)
+  figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
+  axes = figure.add_subplot()
+  width = 0.8 / len(methods)
+  for x, rows in enumerate(clusters.values()):
+    axes.hlines(rows[0]["chance"], x - 0.46, x + 0.46, color="black", ls="--", lw=1.2, zorder=3,
+                label="chance" if x == 0 else None)
+    for m, name in enumerate(methods):
+      scores = defined([row for row in rows if method(row) == name], "exact_match_test")
+      if scores:
+        at = x + (m - (len(methods) - 1) / 2) * width
+        axes.bar(at, np.mean(scores), 0.92 * width, color=_GREY.get(name, "0.8"), hatch=_HATCH.get(name, "xx"), edgecolor="black",
+                 lw=0.8, label=name if name not in axes.get_legend_handles_labels()[1] else None)
+        spread = np.linspace(-0.25, 0.25, len(scores)) * width if len(scores) > 1 else [0]
+        axes.scatter(at + np.array(spread), scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
+        train = defined([row for row in rows if method(row) == name], "exact_match_train")
+        if len(train) == len(scores):
+          for color, line in (("white", 2.2), ("black", 0.8)):
+            axes.scatter(at + np.array(spread), train, s=16, marker="x", color=color, lw=line, zorder=5)
+  axes.set_xticks(range(len(clusters)), clusters, fontsize=8)
+  axes.set_ylim(0, 1.04)
+  axes.set_ylabel("exact match on held-out problems")
+  axes.spines[["top", "right"]].set_visible(False)
+  figure.legend(loc="outside upper center", ncols=len(methods) + 1, frameon=False, fontsize=9)
+  return figure
+
+
+def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
+  """Accuracy of each position of the answer during training. Thin lines are seeds, thick ones their median."""
+  found = by_position(row for row in curves if row["position"] != "cheat")
+  panels = {key: rows for key, rows in groups(runs).items() if any((row["run_id"], 0) in found for row in rows)}
+  if not panels:
+    return None
+  rank = ordered(key[2] for key in panels)
+  panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0][3], rank.index(item[0][2]))))
+  sizes = len({key[:-1] for key in panels}) < len(panels)  # some differ in the number of training examples alone
+  figure, grid = grid_of(len(panels), sharey=True)
+  for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
+    length = 1 + max(position for run_id, position in found if run_id == rows[0]["run_id"])
+    on_path = is_path(rows[0])
+    names = {1: "1 (branch)", length - 1: f"{length - 1} (goal)"} if on_path else {}
+    for number, position in enumerate(range(on_path, length)):  # the start node is given away by the problem
+      style = dict(color=str(0.05 + 0.6 * number / max(1, length - 1 - on_path)), ls=LINES[number % len(LINES)])
+      seeds = [found[row["run_id"], position] for row in rows if (row["run_id"], position) in found]
+      for points in seeds:
+        axes.plot(*zip(*points), lw=0.6, alpha=0.5, **style)
+      if len({tuple(step for step, _ in points) for points in seeds}) == 1:
+        steps = [step for step, _ in seeds[0]]
+        median = np.median([[value for _, value in points] for points in seeds], axis=0)
+        axes.plot(steps, median, lw=2, marker=MARKERS[number % len(MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
+                  label=names.get(position, str(position)), **style)
+    axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
+    examples = f"\n{rows[0]['num_train']:,.0f} training examples" if sizes else ""
+    axes.set_title(f"{name}, {architecture}, {problem}{examples}", fontsize=8 if sizes else 9)
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_xlabel("training step")
+  grid[0].set_ylabel("accuracy, test")
+  longest = max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+  figure.legend(*longest.get_legend_handles_labels(), title="position", loc="outside right center", frameon=False, fontsize=8)
+  return figure
+
+
+def heat_map(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
+  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %."""
+  panels = {key: rows for key, rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
+            if len({row["degree"] for row in rows}) > 1 and len({row["length"] for row in rows}) > 1}
+  if not panels:
+    return None
+  figure, grid = grid_of(len(panels))
+  for axes, ((architecture, name), rows) in zip(grid, panels.items()):
+    degrees, lengths = (sorted({row[name] for row in rows}) for name in ("degree", "length"))
+    cells = by(rows, lambda row: (row["degree"], row["length"]))
+    image = np.array([[mean(cells.get((d, l), []), "exact_match_test") for l in lengths] for d in degrees])
+    axes.imshow(image, vmin=0, vmax=1, cmap="Greys", aspect="auto", origin="lower")
+    for (d, l), same in cells.items():
+      scores = defined(same, "exact_match_test")
+      value = float(np.mean(scores)) if scores else math.nan
+      axes.text(lengths.index(l), degrees.index(d), f"{value:.2f}\n{sum(s >= SOLVED for s in scores)}/{len(same)}",
+                ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
+    axes.set_xticks(range(len(lengths)), lengths)
+    axes.set_yticks(range(len(degrees)), degrees)
+    axes.set_title(f"{name}, {architecture}", fontsize=9)
+    axes.set_xlabel("length")
+    axes.set_ylabel("degree")
+  return figure
+
+
+def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
+  """Exact match against the number of distinct training examples. Points are seeds."""
+  panels = {key: rows for key, rows in by([r for r in runs if defined([r], "num_train")], lambda r: (r["problem"], r["order"])).items()
+            if len({row["num_train"] for row in rows}) > 2}
+  if not panels:
+    return None
+  figure, grid = grid_of(len(panels), sharey=True)
+  for axes, ((problem, order), rows) in zip(grid, panels.items()):
+    for number, (name, same) in enumerate(by(rows, lambda row: row["objective"]).items()):
+      points = [(n, defined(seeds, "exact_match_test")) for n, seeds in by(same, lambda row: row["num_train"]).items()]
+      seeds_line(axes, 2 * number, points, name)
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    sizes = sorted({row["num_train"] for row in rows})
+    axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_title(f"{problem}, {order}", fontsize=9)
+    axes.set_xlabel("training examples")
+  grid[0].set_ylabel("exact match, test")
+  figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+  return figure
+
+
+ALL = {make.__name__: make for make in (exact_match, examples, heat_map, positions)}

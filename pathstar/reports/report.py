@@ -1,0 +1,92 @@
+"""A report: runs.csv and curves.csv, and drawn from them alone a table, figures and a README.
+
+`note` in provenance.json is for what a reader should know beside them.
+"""
+
+import json
+import math
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+from pathstar.reports import claim_figures, claims, figures
+from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
+from pathstar.reports.rows import SOLVED, groups, mean, read_csv, score_of, write_csv
+from pathstar.storage import workdir
+
+FIGURES = figures.ALL | claim_figures.ALL
+
+
+def markdown(runs: Sequence[dict]) -> str:
+  """Markdown: one line a group; mean over seeds, every seed's score (exact match, or the branch token), and how many seeds solve it."""
+  head = ("task", "node ids", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch",
+          "legal mass", "cheat", "chance", "examples", "epochs", "steps", "s a run", "parameters")
+  lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+  for (problem, architecture, method, parameters, num_train), rows in groups(runs).items():
+    show = lambda name: "" if math.isnan(value := mean(rows, name)) else f"{value:.3f}"
+    score = score_of(rows[0])
+    seeds = " ".join(row["status"] if row["status"] != "done" else f"{row[score]:.3f}" for row in rows)
+    solved = sum(row[score] >= SOLVED for row in rows)
+    nodes, epochs = (mean(rows, name) for name in ("num_nodes", "epochs"))
+    examples = ("endless", "") if num_train in ("nan", "None") else (num_train, "" if math.isnan(epochs) else f"{epochs:.2g}")
+    cells = (problem, "" if math.isnan(nodes) else f"{nodes:.0f}", architecture, method, show("exact_match_test"), seeds,
+             f"{solved} of {len(rows)}",
+             *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
+             *examples, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}", f"{parameters:,}")
+    lines.append("| " + " | ".join(cells) + " |")
+  return "\n".join(lines) + "\n"
+
+
+def provenance(folder: pathlib.Path) -> dict:
+  """Where results come from: command, commit, hardware and versions of the sweep or run in `folder`."""
+  for name in ("sweep.json", workdir.ENVIRONMENT):
+    if (folder / name).exists():
+      return {k: v for k, v in json.loads((folder / name).read_text()).items() if k != "packs"}
+  return {}
+
+
+def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict]) -> str:
+  """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
+  seconds = sum(row["train_seconds"] for row in runs)
+  versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
+  said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.word}**: {v.found}\n" for v in verdicts]
+  return "\n".join([
+      f"# {name}", "",
+      f"- command: `{source.get('command', 'unknown')}`",
+      f"- commit: `{source.get('commit', 'unknown')}` (its configs may differ from today's)",
+      f"- hardware: {', '.join(source.get('devices', ['unknown']))}; {source.get('cpu', 'unknown CPU')}",
+      f"- versions: {versions}",
+      f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
+      *([f"- note: {source['note']}"] if "note" in source else []), "",
+      *said,
+      markdown(runs),
+      "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",
+      "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
+      "probability on legal first moves; `cheat`: how often the model follows a wrong arm that it is forced onto; `chance`: exact match",
+      "of a guess (of the arm, where there are arms); `epochs`: passes over the training examples. Empty: not defined here.", "",
+      *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
+      f"Tables and figures are drawn again from runs.csv and curves.csv by `pathstar report --out={shlex.quote(name)}`.", "",
+  ])
+
+
+def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict) -> None:
+  """Writes the report's files into `out`."""
+  out.mkdir(parents=True, exist_ok=True)
+  write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
+  write_csv(out / "curves.csv", CURVE_COLUMNS, curves)
+  workdir.write_json(out / "provenance.json", source)
+  draw(out, name)
+
+
+def draw(out: pathlib.Path, name: str) -> None:
+  """Draws table, figures and README from the CSV files in `out`."""
+  runs, curves = read_csv(out / "runs.csv"), read_csv(out / "curves.csv")
+  source = json.loads((out / "provenance.json").read_text())
+  (out / "table.md").write_text(markdown(runs))
+  drawn = []
+  for figure_name, make in FIGURES.items():
+    (out / f"{figure_name}.png").unlink(missing_ok=True)
+    if figure := make(runs, curves):
+      figure.savefig(out / f"{figure_name}.png", dpi=150)
+      drawn.append(figure_name)
+  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source)))

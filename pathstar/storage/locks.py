@@ -1,0 +1,62 @@
+"""Who holds a folder: a lock that the kernel frees however its holder ends."""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import pathlib
+import socket
+import sys
+from collections.abc import Iterator
+
+from pathstar.errors import Held
+from pathstar.storage import workdir
+
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+  """Holds the folder for the life of the process. `wait`: until it is free.
+
+  Where the file system has no locks, as in a remote folder, it says so once and holds nothing.
+
+  Raises:
+    Held: another process holds it; the message says which.
+  """
+  if workdir.is_remote(folder):
+    _no_locks("a remote folder")
+    yield
+    return
+  with open(folder / _LOCK, "a+") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+      file.seek(0)
+      raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+        raise
+      _no_locks(error.strerror)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    yield
+
+
+def holder(folder: pathlib.Path) -> str | None:
+  """Who holds the folder's lock, or None."""
+  try:
+    with open(folder / _LOCK) as file:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  except BlockingIOError:
+    return (folder / _LOCK).read_text().strip() or "another process"
+  except OSError:  # never held, or no locks here
+    return None
+  return None
+
+
+@functools.cache
+def _no_locks(reason: str) -> None:
+  print(f"no locks on this file system ({reason}): run several processes on one folder with --shard=i/n alone", file=sys.stderr)

@@ -1,0 +1,100 @@
+"""A run's folder: what config it was started with, and files that are whole or absent.
+
+A folder may be remote (`gs://bucket/...`), read and written through etils.epath. What grows line by line is then written to a local
+folder and copied at every flush, since an object store can't append.
+"""
+
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+
+from etils import epath
+
+from pathstar.errors import UserError
+
+CONFIG, ENVIRONMENT, RESULT, METRICS = "config.json", "environment.json", "result.json", "metrics.jsonl"
+
+
+def is_remote(folder: str | os.PathLike) -> bool:
+  return "://" in str(folder)
+
+
+def path(folder: str | os.PathLike) -> pathlib.Path:
+  """The path of a folder, which may be remote."""
+  return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder)
+
+
+def absolute(folder: str | os.PathLike) -> pathlib.Path:
+  """The folder wherever the process may go; a remote one is that already, and pathlib would make a local path of it."""
+  return path(folder) if is_remote(folder) else pathlib.Path(folder).absolute()
+
+
+def make(folder: str | os.PathLike) -> pathlib.Path:
+  """The folder, made if absent. Raises UserError if it can't be written to."""
+  made = path(folder)
+  try:
+    made.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f"workdir = {str(folder)!r}: can't be made ({error.strerror})") from None
+  except ImportError as error:
+    raise UserError(f"workdir = {str(folder)!r}: needs a package that is not installed ({error})") from None
+  if not is_remote(folder) and not os.access(made, os.W_OK):
+    raise UserError(f"workdir = {str(folder)!r}: not writable")
+  return made
+
+
+def staging(folder: pathlib.Path) -> pathlib.Path:
+  """Where files that grow are written: the folder itself, or a local one for a remote folder."""
+  return pathlib.Path(tempfile.mkdtemp(prefix="pathstar-")) if is_remote(folder) else folder
+
+
+def publish(local: pathlib.Path, folder: pathlib.Path) -> None:
+  """Copies what stands in `local` (see `staging`) to the folder."""
+  if local != folder:
+    for file in local.iterdir():
+      (folder / file.name).write_bytes(file.read_bytes())
+
+
+def claim(folder: pathlib.Path, fields: Mapping, about: Callable[[], Mapping], changed: Callable[[Mapping], list[str]]) -> None:
+  """Records a new run's config and environment, or checks that the folder's run is this one.
+
+  Args:
+    folder: the run's folder.
+    fields: what is recorded as its config.
+    about: gives what is recorded as its environment.
+    changed: what was recorded -> what is said of each field that matters and differs.
+
+  Raises:
+    UserError: the folder belongs to something else, or to a run whose config differs in a field that matters.
+  """
+  file = folder / CONFIG
+  if not file.exists():
+    # A start that died right here left its environment.
+    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != ENVIRONMENT]
+    if foreign:
+      raise UserError(f"workdir = {str(folder)!r}: not empty and not a run's folder (it holds {sorted(foreign)[0]!r})")
+    write_json(folder / ENVIRONMENT, about())
+    write_json(file, dict(fields))
+    return
+  if said := changed(json.loads(file.read_text())):
+    raise UserError(f"workdir = {str(folder)!r}: holds a run with another config ({'; '.join(said)}); choose another workdir")
+
+
+def write_json(file: pathlib.Path, value) -> None:
+  """Writes the file whole or not at all."""
+  write_text(file, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(file: pathlib.Path, text: str) -> None:
+  """Writes the file whole or not at all."""
+  if is_remote(file):  # an object appears when it is complete
+    file.write_text(text)
+    return
+  temporary = file.with_name(f".{file.name}.{os.getpid()}")
+  with open(temporary, "w") as out:
+    out.write(text)
+    out.flush()
+    os.fsync(out.fileno())
+  os.replace(temporary, file)

@@ -1,0 +1,139 @@
+"""Runs the packs of a sweep, so that several processes can share one folder and a crash costs only what is to blame for it.
+
+A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
+crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves.
+A crash of one of several processes of a job ends the job.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import pathlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+import jax
+
+from pathstar.devices import hosts
+from pathstar.devices.mesh import make_mesh
+from pathstar.errors import Held, Stopped, UserError
+from pathstar.storage import workdir
+from pathstar.storage.locks import lock
+from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, finished, split_of
+from pathstar.sweeps.packs import Pack, part
+from pathstar.training.signals import stop_on_signals
+from pathstar.training.train import train
+
+
+def check_meshes(packs: Sequence[Pack]) -> None:
+  """Raises UserError, with every pack whose mesh doesn't fit it or these devices, before any of them starts."""
+  errors = []
+  for pack in packs:
+    first = pack.runs[0].config
+    try:
+      make_mesh(first.mesh, len(pack.runs), first.train.batch_size)
+    except UserError as error:
+      errors.append(f"{pack.pack_id}: {error}")
+  if errors:
+    raise UserError(f"{len(errors)} of {len(packs)} packs are impossible here:\n  " + "\n  ".join(errors))
+
+
+def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
+  """Runs what is not finished; returns the exit status: 1 if a run failed.
+
+  Raises:
+    Stopped: a signal came; the same command resumes.
+  """
+  if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
+    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute(folder) / "compiled"))
+  failed, held = [], []
+  with stop_on_signals() as stop:
+    todo, passed = list(packs), []
+    while todo:
+      pack = todo.pop(0)
+      if stop.is_set():
+        raise Stopped("stopped by a signal between packs; the same command resumes")
+      outcome = run_pack(folder, pack)
+      if outcome is None:
+        passed.append(pack)
+      elif isinstance(outcome, str):
+        failed += [(run.run_id, outcome) for run in pack.runs if not finished(folder, run)]
+      else:
+        todo[:0] = outcome
+      if not todo and passed != held:  # another look, unless the last one changed nothing
+        todo, passed, held = list(passed), [], passed
+  missing = {run.run_id for pack in packs for run in pack.runs if not finished(folder, run)} - {name for name, _ in failed}
+  total = sum(len(pack.runs) for pack in packs)
+  print(f"{total - len(missing) - len(failed)} of {total} runs finished in {folder}")
+  if missing:
+    print(f"{len(missing)} more are in the hands of other processes: {', '.join(sorted(missing))}")
+  for name, error in failed:
+    print(f"failed: {name}: {error}", file=sys.stderr)
+  return 1 if failed else 0
+
+
+def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
+  """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
+  if all_finished(folder, pack):
+    return []
+  place = workdir.make(folder / "packs" / pack.pack_id)
+  try:
+    with contextlib.ExitStack() as stack:
+      with hosts.together():  # of several processes of one job the first holds the lock; if it can't, all stop
+        if hosts.is_first():
+          stack.enter_context(lock(place))
+      if parts := split_of(folder, pack.pack_id):
+        runs = {run.path: run for run in pack.runs}
+        return [part([runs[path] for path in paths]) for paths in parts.values()]
+      if all_finished(folder, pack):  # by another process, a moment ago
+        return []
+      print(f"{pack.pack_id}", flush=True)
+      return _train(folder, pack, place)
+  except Held:
+    return None
+
+
+def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path) -> list[Pack] | str:
+  """`run_pack` with the lock held."""
+  for last in (False, True):
+    crash = _attempt(folder, pack)
+    if crash is None:
+      return []
+    gc.collect()  # the pack's arrays, before the next attempt
+    workdir.write_text(place / ERROR, crash.traceback)
+    print(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / ERROR}", file=sys.stderr, flush=True)
+    if hosts.several() and not crash.bad_input:  # the others may still be in the step's collectives; only the end of the job frees them
+      raise RuntimeError(f"{pack.pack_id}: {crash.error}")
+    todo = [run for run in pack.runs if not finished(folder, run)]
+    size = -(-len(todo) // 2) if crash.out_of_memory else 1
+    if crash.bad_input or (len(todo) == 1 and (last or crash.out_of_memory)):
+      return crash.error
+    if last or crash.out_of_memory:
+      parts = [part(todo[first:first + size]) for first in range(0, len(todo), size)]
+      workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
+      print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
+      return parts
+    print(f"{pack.pack_id}: tried once more", flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crash:
+  """Why an attempt failed, as text: the exception itself would keep the pack's arrays alive."""
+
+  error: str
+  traceback: str
+  out_of_memory: bool
+  bad_input: bool
+
+
+def _attempt(folder: pathlib.Path, pack: Pack) -> Crash | None:
+  try:
+    train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
+                folder / "packs" / pack.pack_id / "checkpoints")
+  except Stopped:
+    raise
+  except Exception as error:
+    first_line = str(error).partition("\n")[0]
+    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), "RESOURCE_EXHAUSTED" in str(error),
+                 isinstance(error, UserError))

@@ -1,0 +1,157 @@
+"""A sweep's cells as packs, and the names of runs.
+
+Cells that differ in values alone (`Config.value_fields`) train together as one program; nobody writes packs by hand. A run's id names
+every field in which runs of its architecture, method and topology differ, so that curves are found by name.
+
+A sweep of more than 200 runs puts them in groups, runs/<group>/<run_id>/, each with its own table of hyperparameters: TensorBoard
+turns sluggish at that number, so point it at one group, `tensorboard --logdir=D/runs/<group>`. The group is the topology, and
+where one topology has more than 200 runs the architecture and then the method too.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from pathstar import config
+from pathstar.errors import UserError, require
+from pathstar.grid import Cell
+
+_GROUP_SIZE = 200  # runs that TensorBoard shows at ease
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+  """One cell, validated. Its folder is runs/<path>: its id, below its group in a large sweep."""
+
+  run_id: str
+  config: config.Config
+  path: str
+  everything: Mapping[str, object] = dataclasses.field(default_factory=dict, compare=False, repr=False)  # fields, in use or not
+
+
+@dataclasses.dataclass(frozen=True)
+class Pack:
+  """Runs that train as one program."""
+
+  pack_id: str
+  runs: tuple[PlannedRun, ...]
+
+
+def pack(runs: Sequence[PlannedRun]) -> Pack:
+  """The pack of these runs, named after the first."""
+  return Pack(f"{runs[0].run_id}-x{len(runs)}", tuple(runs))
+
+
+def part(runs: Sequence[PlannedRun]) -> Pack:
+  """A pack of what is left of a larger one: its mesh shares out no more runs than there are."""
+  fewer = lambda mesh: re.sub(r"\brun=(\d+)", lambda match: f"run={math.gcd(int(match[1]), len(runs))}", mesh)
+  return pack([dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs])
+
+
+def run_id(run: config.Config, told_by: Sequence[str] = ()) -> str:
+  """Deterministic, readable name: architecture, method, topology, fields `told_by`, seed, and eight digits of the config's hash."""
+  return name_of(run, {name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}, told_by)
+
+
+def name_of(run: config.Config, fields: Mapping[str, object], told_by: Sequence[str]) -> str:
+  """The id of a run that is told from others by `fields` alone."""
+  digest = hashlib.sha256(json.dumps(dict(fields), sort_keys=True).encode()).hexdigest()[:8]
+  last = collections.Counter(name.rpartition(".")[2] for name in told_by)
+  label = lambda name: name if last[name.rpartition(".")[2]] > 1 else name.rpartition(".")[2]
+  shown = lambda value: "+".join(map(str, value)) if isinstance(value, tuple) else value
+  told = [re.sub(r"[^\w.=+-]", "_", f"{label(name)}={shown(fields[name])}") for name in told_by]
+  return "-".join([kind_of(run), *told, f"s{run.seed}", digest])
+
+
+def kind_of(run: config.Config) -> str:
+  return f"{run.architecture}-{run.method}-{run.task.slug}"
+
+
+def varied(fields: Sequence[Mapping[str, object]]) -> list[str]:
+  """The names, but for the seed, in whose values (or in having any) some of these differ."""
+  names = dict.fromkeys(name for one in fields for name in one if name != "seed" and name not in config.FREE_FIELDS)
+  return sorted(name for name in names if any(one.get(name) != fields[0].get(name) for one in fields))
+
+
+def work(run: config.Config) -> int:
+  """How much a run has to compute, roughly and up to a factor: to order packs and to share out time."""
+  fields = run.model.fields
+  tokens = run.train.num_steps * run.train.batch_size * (run.task.prefix_length + run.task.target_length)
+  return tokens * fields.num_layers * fields.num_loops * fields.width**2
+
+
+def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, given: Iterable[str] = ()) -> list[Pack]:
+  """Validates every cell and groups them into packs of at most `max_pack` runs, the largest pack first.
+
+  Args:
+    base: what the cells start from.
+    cells: dotted overrides; an empty one is the base itself.
+    max_pack: at most this many runs in a pack.
+    given: fields of the base that were set on purpose, each of which a cell must use.
+
+  Raises:
+    UserError: every impossible cell, listed at once; or a given field that no cell uses.
+  """
+  require(max_pack is None or max_pack >= 1, "max_pack", max_pack, "an integer >= 1")
+  resolved, everything, errors = {}, {}, []
+  for number, cell in enumerate(cells):
+    try:
+      one = config.resolve(config.override(base, cell), given=cell)
+      if run_id(one) in resolved:
+        raise UserError("the same config as an earlier cell")
+      resolved[run_id(one)] = one
+      everything[run_id(one)] = config.flatten(base.to_dict()) | {name: config.cast_field(name, value) for name, value in cell.items()}
+    except UserError as error:
+      errors.append(f"cell {number} {cell}: {error}")
+  if errors:
+    raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  " + "\n  ".join(errors))
+  config.check_used(base, given, resolved.values())
+  runs = _placed(list(resolved.values()))
+  return packed([dataclasses.replace(run, everything=everything[run_id(run.config)]) for run in runs], max_pack)
+
+
+def packed(runs: Sequence[PlannedRun], max_pack: int | None) -> list[Pack]:
+  """The runs in packs of one shape each, the largest pack first."""
+  shapes: dict[str, list[PlannedRun]] = {}
+  for run in runs:
+    shape = {k: v for k, v in run.config.fields.items() if k not in run.config.value_fields}
+    shapes.setdefault(json.dumps(shape, sort_keys=True), []).append(run)
+  packs = []
+  for runs in shapes.values():
+    # As even as can be, so that packs of one shape are one program and compile once.
+    number = -(-len(runs) // (max_pack or len(runs)))
+    bounds = [len(runs) * i // number for i in range(number + 1)]
+    packs += [pack(runs[a:b]) for a, b in zip(bounds, bounds[1:])]
+  return sorted(packs, key=lambda p: -sum(work(run.config) for run in p.runs))
+
+
+def _placed(runs: Sequence[config.Config]) -> list[PlannedRun]:
+  """The runs with their ids, and with their places: one folder, or the coarsest groups of at most 200 runs."""
+  kinds = collections.defaultdict(list)
+  for run in runs:
+    kinds[kind_of(run)].append(run.fields)
+  told = {kind: varied(members) for kind, members in kinds.items()}
+  names = [run_id(run, told[kind_of(run)]) for run in runs]
+  return [PlannedRun(name, run, f"{group}/{name}".lstrip("/")) for name, run, group in zip(names, runs, groups_of(runs))]
+
+
+def groups_of(runs: Sequence[config.Config]) -> list[str]:
+  """The group of each run; "" for all where one folder is enough."""
+  for depth in range(4):
+    groups = ["-".join((run.task.slug, run.architecture, run.method)[:depth]) for run in runs]
+    if max(collections.Counter(groups).values(), default=0) <= _GROUP_SIZE:
+      break
+  return groups
+
+
+def shard(packs: Sequence[Pack], spec: str) -> list[Pack]:
+  """`i/n`: every n-th pack of the plan, from the i-th on; i counts from 0. Raises UserError."""
+  match = re.fullmatch(r"(\d+)/(\d+)", spec)
+  require(match is not None and int(match[1]) < int(match[2]), "shard", spec, "i/n with 0 <= i < n, as in 0/4")
+  return list(packs[int(match[1])::int(match[2])])

@@ -1,0 +1,163 @@
+"""`pathstar sweep --status`: how far a sweep is, what runs now, what failed, when it ends, and the best cells, from its folder alone.
+
+A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed, and
+waiting otherwise.
+"""
+
+import collections
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+
+from pathstar.errors import UserError
+from pathstar.storage import workdir
+from pathstar.storage.locks import holder
+from pathstar.sweeps.folder import ERROR, PLAN, pack_of
+from pathstar.training import metrics
+from pathstar.training.progress import clock
+
+STATES = ("done", "running", "failed", "diverged", "waiting")
+SCORE = "eval/test/exact_match"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """Where one run stands. `work` is in packs.work's unit."""
+
+  path: str
+  pack_id: str
+  state: str
+  work: float
+  result: dict  # result.json, or {}
+
+  @property
+  def group(self) -> str:
+    return self._parts()[0]
+
+  @property
+  def cell(self) -> str:
+    """What tells it from the others of its group: seed and hash."""
+    return self._parts()[1]
+
+  def _parts(self) -> tuple[str, str]:
+    return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]+)", pathlib.PurePosixPath(self.path).name).groups()
+
+
+def read(folder: pathlib.Path) -> list[Entry]:
+  """All runs of the sweep in `folder`, in the order of its plan. Raises UserError if there is none."""
+  if not (folder / PLAN).exists():
+    raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN})")
+  plan = json.loads((folder / PLAN).read_text())
+  entries = []
+  for planned, paths in plan["packs"].items():
+    for path in paths:
+      pack_id, _ = pack_of(folder, {planned: paths}, path)
+      place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
+      result = json.loads(file.read_text()) if file.exists() else {}
+      state = result.get("status") or ("running" if holder(place) else
+                                       "failed" if (place / ERROR).exists() else "waiting")
+      entries.append(Entry(path, pack_id, state, plan["work"][planned], result))
+  return entries
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+  """A pack that trains now."""
+
+  pack_id: str
+  step: int
+  num_steps: int
+  rate: float | None  # steps per second
+  holder: str
+  work: float  # of all its runs
+
+  @property
+  def seconds_left(self) -> float | None:
+    return (self.num_steps - self.step) / self.rate if self.rate else None
+
+
+def running(folder: pathlib.Path, entries: Sequence[Entry]) -> list[Running]:
+  """The packs that train now, with how far their first run is."""
+  packs: dict[str, list[Entry]] = {}
+  for entry in entries:
+    if entry.state == "running":
+      packs.setdefault(entry.pack_id, []).append(entry)
+  found = []
+  for pack_id, members in packs.items():
+    run = folder / "runs" / members[0].path
+    rows = metrics.read(run)
+    rate = next((row["perf/steps_per_sec"] for row in reversed(rows) if "perf/steps_per_sec" in row), None)
+    config = run / workdir.CONFIG
+    num_steps = json.loads(config.read_text())["train.num_steps"] if config.exists() else 0
+    found.append(Running(pack_id, rows[-1]["step"] if rows else 0, num_steps, rate,
+                         holder(folder / "packs" / pack_id) or "a process that has just ended", sum(e.work for e in members)))
+  return found
+
+
+def seconds_left(entries: Sequence[Entry], now: Sequence[Running]) -> float | None:
+  """Until all is done, with as many processes as run now (or one), at the speed seen so far; None before there is any."""
+  done = [e for e in entries if "train_seconds" in e.result]
+  if done:
+    seconds_per_work = sum(e.result["train_seconds"] for e in done) / sum(e.work for e in done)
+  elif rated := [pack for pack in now if pack.rate]:
+    seconds_per_work = sum(pack.num_steps / pack.rate for pack in rated) / sum(pack.work for pack in rated)
+  else:
+    return None
+  waiting = seconds_per_work * sum(e.work for e in entries if e.state == "waiting")
+  current = [seconds_per_work * pack.work if pack.seconds_left is None else pack.seconds_left for pack in now]
+  return max([(waiting + sum(current)) / max(1, len(now)), *current])
+
+
+def aligned(rows: Sequence[Sequence[object]]) -> str:
+  """Columns side by side, the first row being their heads; numbers to the right."""
+  cells = [[str(value) for value in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*cells)]
+  right = [all(re.fullmatch(r"[\d.:/ -]*", value) for value in column[1:]) for column in zip(*cells)]
+  lines = ["  ".join(value.rjust(w) if r else value.ljust(w) for value, w, r in zip(row, widths, right)) for row in cells]
+  return "\n".join(line.rstrip() for line in lines)
+
+
+def show(folder: pathlib.Path) -> str:
+  """The whole report as text."""
+  entries = read(folder)
+  now = running(folder, entries)
+  counts = collections.Counter(e.state for e in entries)
+  left = seconds_left(entries, now)
+  with_processes = f", with {len(now) or 1} process{'es' if len(now) > 1 else ''}"
+  eta = ""
+  if counts["running"] + counts["waiting"]:
+    eta = "   ETA " + (clock(left) + with_processes if left is not None else "unknown yet")
+  parts = [f"{folder}: {len(entries)} runs in {len({e.pack_id for e in entries})} packs\n"
+           + "   ".join(f"{state} {counts[state]}" for state in STATES) + eta]
+  if now:
+    parts.append(aligned([("running now", "step", "steps/s", "ETA", "by"), *(
+        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder)
+        for p in now)]))
+  if failed := [e for e in entries if e.state == "failed"]:
+    parts.append(aligned([("failed", "error", "traceback"), *((e.path, *_error(folder, e)) for e in failed)]))
+  parts.append(aligned([("group", *STATES, "exact match: best", "mean", "best cell"), *_groups(entries)]))
+  return "\n\n".join(parts)
+
+
+def _error(folder: pathlib.Path, entry: Entry) -> tuple[str, pathlib.Path]:
+  file = folder / "packs" / entry.pack_id / ERROR
+  lines = [line for line in file.read_text().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
+  return (lines[-1] if lines else "")[:100], file
+
+
+def _groups(entries: Sequence[Entry]) -> list[tuple]:
+  groups: dict[str, list[Entry]] = {}
+  for entry in entries:
+    groups.setdefault(entry.group, []).append(entry)
+  rows = []
+  in_order = lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]  # d2 before d10
+  for name, members in sorted(groups.items(), key=lambda item: in_order(item[0])):
+    scored = [e for e in members if SCORE in e.result]
+    best = max(scored, key=lambda e: e.result[SCORE], default=None)
+    counts = collections.Counter(e.state for e in members)
+    mean = sum(e.result[SCORE] for e in scored) / max(1, len(scored))
+    rows.append((name, *(counts[state] or "" for state in STATES),
+                 *((f"{best.result[SCORE]:.3f}", f"{mean:.3f}", best.cell) if best else ("", "", ""))))
+  return rows

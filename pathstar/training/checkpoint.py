@@ -1,0 +1,81 @@
+"""Checkpoints of a pack through Orbax: saved in the background, committed atomically, restored onto any mesh.
+
+The position in the data is the step, and all randomness is folded from seed and step, so the state and a few numbers are all there
+is to save.
+"""
+
+import itertools
+import logging
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+from pathstar.devices import hosts
+from pathstar.errors import UserError
+from pathstar.storage import workdir
+
+_log = logging.getLogger(__name__)
+_polls = itertools.count(1)  # of the whole process: a signal that comes between two packs is heard in the second
+
+
+class Checkpoints:
+  """The newest `keep` checkpoints in a folder."""
+
+  def __init__(self, folder: pathlib.Path, keep: int):
+    self._folder = workdir.absolute(folder)
+    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    self._manager = ocp.CheckpointManager(self._folder, options=self._options)
+
+  def save(self, step: int, state, extra: dict) -> None:
+    """Starts saving; returns once `state` may change. Metrics up to `step` must be on disk already."""
+    args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
+    self._manager.save(step, args=args, force=True)
+
+  def restore(self, abstract_state, shardings) -> tuple[int, object, dict] | None:
+    """(step, state, extra) of the newest checkpoint that can be read, or None if there is none.
+
+    Where one can't be read and an older one can, it is set aside as `<step>.corrupt`, with a warning.
+
+    Raises:
+      UserError: there are checkpoints and none can be read, be it that the disk or the network is to blame; all stay in place.
+    """
+    target = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract_state, shardings)
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    torn = []
+    for step in steps:
+      args = ocp.args.Composite(state=ocp.args.StandardRestore(target), extra=ocp.args.JsonRestore())
+      restored = None
+      try:
+        restored = self._manager.restore(step, args=args)
+      except Exception as error:  # whatever a torn file makes the readers raise
+        _log.warning("checkpoint %d can't be read (%s: %s)", step, type(error).__name__,
+                     str(error).splitlines()[0][:200] if str(error) else "")
+      if hosts.all_of(restored is not None):
+        self._set_aside(torn)
+        return step, restored.state, restored.extra
+      torn.append(step)
+    if steps:
+      raise UserError(f"{self._folder}: none of its checkpoints can be read (the log says why); to start from step 0, move them away")
+    return None
+
+  def _set_aside(self, steps: list[int]) -> None:
+    if not steps:
+      return
+    self._manager.close()
+    for step in steps if hosts.is_first() else ():
+      _log.warning("checkpoint %d is set aside as %d.corrupt", step, step)
+      (self._folder / str(step)).rename(self._folder / f"{step}.corrupt")
+    self._manager = ocp.CheckpointManager(self._folder, options=self._options)
+
+  def preempted(self) -> bool:
+    """Whether one of several processes got SIGTERM; true on all of them after the same dispatch. To be asked after every one."""
+    return self._manager.reached_preemption(next(_polls))
+
+  def wait(self) -> None:
+    """Returns once the last save is committed."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    self._manager.close()

@@ -1,0 +1,122 @@
+"""A run's numbers, written once and read by everything: metrics.jsonl and, from the same call, TensorBoard.
+
+One JSON object a line: `step` and the TensorBoard tags; undefined values are left out, wall-clock figures stand under `perf/` alone. Lines
+up to a checkpoint's step are on disk before that checkpoint is; resuming cuts back to it, so that the file of an interrupted run
+equals that of one never interrupted.
+"""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from pathstar.devices import hosts
+from pathstar.storage import workdir
+from pathstar.training import tensorboard
+from pathstar.training.progress import Progress
+
+
+class Writer:
+  """Writes one run's metrics. Values may be NumPy scalars; one that is not finite is undefined and left out."""
+
+  def __init__(self, folder: pathlib.Path, start_step: int):
+    """Opens the run's files and cuts them back to `start_step` (0: nothing was written yet)."""
+    self._folder, self._local = folder, workdir.staging(folder)
+    kept = [row for row in read(folder) if row["step"] <= start_step] if start_step else []
+    path = self._local / workdir.METRICS
+    workdir.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+    self._file = open(path, "a")
+    self.events = tensorboard.Events(self._local, start_step)
+
+  def describe(self, config, trial: str) -> None:
+    """What TensorBoard shows beside the curves: hyperparameters, the config as text, and charts that put positions together."""
+    self.events.hparams(config.fields, trial)
+    rows = "".join(f"| {name} | {value} |\n" for name, value in config.fields.items())
+    self.events.text(0, "config", f"| field | value |\n|---|---|\n{rows}")
+    self.events.layout({"positions": {
+        f"{name} on {split}": [rf"eval/{split}/position_\d+/{name}$"]
+        for name in ("accuracy", "loss", "generated_accuracy") for split in ("test", "train")
+    }, "exact match": {"exact match": [r"eval/(test|train)/exact_match$"]}})
+
+  def write(self, step: int, values: dict) -> None:
+    values = {name: float(np.float64(value)) for name, value in values.items()}
+    values = {name: value for name, value in values.items() if math.isfinite(value)}
+    self._file.write(json.dumps({"step": step, **values}) + "\n")
+    self.events.scalars(step, values)
+
+  def flush(self) -> None:
+    """Returns once everything written is on disk, or in the remote folder."""
+    self._file.flush()
+    os.fsync(self._file.fileno())
+    self.events.flush()
+    workdir.publish(self._local, self._folder)
+
+  def close(self) -> None:
+    self.flush()
+    self._file.close()
+    self.events.close()
+    if self._local != self._folder:
+      shutil.rmtree(self._local)
+
+
+class Recorder:
+  """Hands each run its own numbers, one dispatch behind the device. Every process pushes; the first writes."""
+
+  def __init__(self, configs: Sequence, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
+    self._progress = progress
+    self._writers = [Writer(folder, start_step) for folder in folders] if hosts.is_first() else []
+    self._pending: tuple[int, dict, object] | None = None
+    self.diverged_at = np.full(len(folders), -1)
+    if start_step == 0:
+      for writer, config, folder in zip(self._writers, configs, folders, strict=False):
+        writer.describe(config, folder.name)
+
+  def push(self, step: int, values: dict, after=None) -> None:
+    """Takes device values of `step`; writes those of the push before, which are there by now, as is its `after`."""
+    values = hosts.everywhere(values) if values else {}
+    self.drain()
+    self._pending = (step, values, after)
+
+  def drain(self) -> None:
+    if self._pending is None:
+      return
+    step, values, _ = jax.block_until_ready(self._pending)
+    values = jax.device_get(values)
+    self._pending = None
+    self.diverged_at = values.pop("diverged_at", self.diverged_at)
+    if not self._writers:
+      return
+    if values:
+      rates = self._progress.rates(step) if "train/loss" in values else {}
+      for run, writer in enumerate(self._writers):
+        if not 0 <= self.diverged_at[run] <= step:
+          writer.write(step, {name: value[run] for name, value in values.items()} | rates)
+    shown = {"loss": "train/loss", "exact_match": "eval/test/exact_match"}
+    self._progress.update(step, **{name: float(values[tag].mean()) for name, tag in shown.items() if tag in values})
+
+  def flush(self) -> None:
+    self.drain()
+    for writer in self._writers:
+      writer.flush()
+
+  def picture(self, run: int, step: int, figure) -> None:
+    self._writers[run].events.image(step, "example", *tensorboard.png_of(figure))
+
+  def close(self) -> None:
+    for writer in self._writers:
+      writer.close()
+
+
+def read(folder: pathlib.Path) -> list[dict]:
+  """The rows of a run's metrics, in order. A last line cut short by a crash is passed over."""
+  path = workdir.path(folder) / workdir.METRICS
+  rows = []
+  for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
+    if line.endswith("\n"):
+      rows.append(json.loads(line))
+  return rows

@@ -1,0 +1,143 @@
+"""Training, top to bottom: one or several runs that differ in values alone (a pack) as one program.
+
+`steps_per_call` optimiser steps are one dispatch; its numbers are fetched while the next one runs.
+"""
+
+import contextlib
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+
+from pathstar import evals
+from pathstar.config import Config, differences
+from pathstar.devices import hosts
+from pathstar.devices.mesh import make_mesh, over_runs
+from pathstar.errors import Stopped
+from pathstar.storage import workdir
+from pathstar.storage.environment import environment
+from pathstar.storage.locks import lock
+from pathstar.tasks import draw
+from pathstar.training import data, metrics
+from pathstar.training.checkpoint import Checkpoints
+from pathstar.training.feed import device_batches, eval_inputs
+from pathstar.training.metrics import Recorder
+from pathstar.training.program import Program, compile_program, pack_values, parameter_counts
+from pathstar.training.progress import Progress
+from pathstar.training.signals import stop_on_signals
+
+_SAME = 0.02  # exact match of one pass and of what is generated may differ by this, through rounding, and be the same
+
+
+def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path) -> list[dict]:
+  """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
+
+  Of several processes all call this, and all but the first return an empty list.
+
+  Args:
+    configs: the runs; they differ in `Config.value_fields` alone.
+    folders: a folder for each run.
+    checkpoint_folder: where the pack's checkpoints go.
+
+  Raises:
+    UserError: a folder is in use, belongs to something else, or holds a run with another config.
+    Stopped: a signal came; a checkpoint is saved.
+  """
+  config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
+  with contextlib.ExitStack() as stack:
+    enter = lambda resource: stack.enter_context(contextlib.closing(resource))
+    _claim(stack, configs, folders)
+    mesh = make_mesh(config.mesh, len(configs), config.train.batch_size)
+    stack.enter_context(jax.set_mesh(mesh))
+    program = compile_program(configs, mesh)
+    values = over_runs(mesh, pack_values(configs))
+
+    checkpoints = enter(Checkpoints(checkpoint_folder, config.train.keep_checkpoints))
+    restored = checkpoints.restore(program.abstract_state, program.state_shardings)
+    start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
+    if start_step and hosts.is_first():
+      print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
+
+    examples = eval_inputs(configs, mesh)
+    batches = device_batches(configs, program.batch_sharding, start_step)
+    progress = enter(Progress(_title(folders), start_step, num_steps, config.train.batch_size * len(configs)))
+    recorder = enter(Recorder(configs, folders, start_step, progress))
+    signalled = stack.enter_context(stop_on_signals())
+    stopped = checkpoints.preempted if hosts.several() else signalled.is_set
+    begin = time.monotonic()
+    seconds = lambda: extra["train_seconds"] + time.monotonic() - begin
+    if start_step == 0:
+      recorder.push(0, evaluate(program, values, state["params"], examples, generate=True))
+
+    for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
+      state, logged = program.steps(state, values, next(batches))
+      found = dict(logged) if step % config.train.log_every == 0 else {}
+      if (generate := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
+        found |= evaluate(program, values, state["params"], examples, generate) | {"diverged_at": logged["diverged_at"]}
+      recorder.push(step, found, after=logged)
+      all_diverged = bool((recorder.diverged_at >= 0).all())
+      stop = stopped()
+      if step % config.train.checkpoint_every == 0 or step == num_steps or stop or all_diverged:
+        recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
+        checkpoints.save(step, state, {"train_seconds": seconds()})
+      if all_diverged:
+        break
+      if stop:
+        checkpoints.wait()
+        raise Stopped(f"stopped by a signal at step {step} of {num_steps}; the same command resumes")
+
+    recorder.flush()
+    checkpoints.wait()
+    _, answer_RxNxA = program.generate(values, state["params"], examples["test"])
+    answer_RxA, diverged_at = jax.device_get(hosts.everywhere((answer_RxNxA[:, 0], state["diverged_at"])))
+    example = {name: x[0] for name, x in data.eval_examples(config, "test").items()}  # the same for every seed
+    results = []
+    for run, folder in enumerate(folders) if hosts.is_first() else ():
+      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxA[run]))
+      results.append(_result(configs[run], folder, int(diverged_at[run]), seconds() / len(configs)))
+  with hosts.together():  # no process goes on before the results are there
+    for folder, result in zip(folders, results, strict=False):
+      workdir.write_json(folder / workdir.RESULT, result)
+  return results
+
+
+def evaluate(program: Program, values, params, examples: dict[str, dict], generate: bool) -> dict[str, jax.Array]:
+  """All metrics of each run (R,) by tag, on both splits; `generate`: also those of what the models produce."""
+  found = {}
+  for split, batch in examples.items():
+    measured = program.evaluate(values, params, batch)
+    if generate:
+      measured = evals.together(measured, program.generate(values, params, batch)[0])
+    found |= {f"eval/{split}/{name}": value for name, value in measured.items()}
+  return found
+
+
+def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> None:
+  """Locks the runs' folders until the stack is left, and records in them what runs there or checks that it is the same."""
+  with hosts.together():
+    for config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
+      stack.enter_context(lock(workdir.make(folder)))
+      workdir.claim(folder, config.fields, environment, lambda old, config=config: differences(config, old))
+
+
+def _title(folders: Sequence[pathlib.Path]) -> str:
+  return folders[0].name + (f" (+{len(folders) - 1})" if len(folders) > 1 else "")
+
+
+def _due(step: int, every: int | None, num_steps: int) -> bool:
+  return step == num_steps or (every is not None and step % every == 0)
+
+
+def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: float) -> dict:
+  """result.json: how the run ended and its last evaluation; a diverged run has no scores."""
+  ended = {"status": "done", "steps": config.train.num_steps, "train_seconds": round(seconds, 2), **parameter_counts(config)}
+  if diverged_at >= 0:
+    return ended | {"status": "diverged", "steps": diverged_at}
+  scores = {name: value for name, value in metrics.read(folder)[-1].items() if name.startswith("eval/")}
+  one_pass, generated = scores.get("eval/test/exact_match"), scores.get("eval/test/generated_exact_match")
+  if one_pass is not None and generated is not None and abs(one_pass - generated) > _SAME:
+    print(f"warning: {folder.name}: exact match is {one_pass:.3f} by one pass and {generated:.3f} of what is generated; objective "
+          f"{config.fields['objective.name']} says one_pass = {config.objective.one_pass}, which must then be wrong", file=sys.stderr)
+  return ended | scores
