@@ -16,7 +16,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["pathstar", "pathstar.*"]),
+    # The configs travel inside the package, where `--config=NAME` finds them without a checkout.
+    packages=[*find_packages(include=["pathstar", "pathstar.*"]), "pathstar.configs", "pathstar.configs.claims"],
+    package_dir={"pathstar.configs": "configs", "pathstar.configs.claims": "configs/claims"},
     package_data={"pathstar": ["pricing/topologies/*.txtpb"]},
     install_requires=[
         "jax>=0.10",

@@ -11,7 +11,7 @@ from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.sweep import chain, product, subsample, zipped
 from pathstar.sweeps.folder import SPLIT, pack_of, prepare
-from pathstar.sweeps.packs import plan, shard
+from pathstar.sweeps.packs import plan, run_id, shard
 
 
 def test_product_is_every_combination_first_names_slowest():
@@ -91,6 +91,14 @@ def test_ids_of_many_cells_that_differ_in_their_hash_alone_do_not_collide(base):
   assert len({run.run_id for run in pack.runs}) == 600
 
 
+def test_run_ids_tell_fields_of_the_same_last_name_apart(base):
+  cells = product({"optimizer.name": ["adamw", "muon"], "train.batch_size": [8, 16]})
+  names = [run.run_id for pack in plan(base, [cell | {"objective.name": "next_token"} for cell in cells]) for run in pack.runs]
+  assert sum("-name=muon-batch_size=8-" in name for name in names) == 1
+  runs = [config.resolve(config.override(base, cell)) for cell in cells]
+  assert "-objective.name=next_token-optimizer.name=muon-" in run_id(runs[2], ["objective.name", "optimizer.name"])
+
+
 def test_impossible_cells_are_all_listed_at_once(base):
   cells = [{"seed": 0}, {"task.degree": 0}, {"seed": 1}, {"model.num_head": 2}, {"seed": 0}]
   with pytest.raises(UserError) as error:
@@ -100,6 +108,26 @@ def test_impossible_cells_are_all_listed_at_once(base):
   assert "cell 1 {'task.degree': 0}: task.degree = 0" in said
   assert "cell 3 {'model.num_head': 2}: unknown config field 'model.num_head'; did you mean 'model.num_heads'?" in said
   assert "cell 4 {'seed': 0}: the same config as an earlier cell" in said
+
+
+def test_the_command_line_wins_over_the_cells_or_says_why_it_can_not(base):
+  base = config.override(base, {"train.num_steps": 10})
+  packs = plan(base, GRID, given=["train.num_steps"])
+  assert {run.config.train.num_steps for pack in packs for run in pack.runs} == {10} and sum(len(pack.runs) for pack in packs) == 24
+  with pytest.raises(UserError) as error:
+    plan(config.override(base, {"seed": 7}), GRID, given=["seed"])
+  assert "16 of 24 cells are impossible" in str(error.value) and "--config.seed wins over the 24 cells that set it" in str(error.value)
+  assert {run.config.seed for pack in plan(base, [{"task.degree": 3}], given=[]) for run in pack.runs} == {0}
+
+
+def test_a_field_that_no_cell_uses_is_refused_by_name(base):
+  cells = product({"model.mixer": ["attention", "mamba"]})
+  for name in ("model.num_heads", "model.mamba_state"):  # each is used by one of them
+    plan(config.override(base, {name: 4}), cells, given=[name])
+  with pytest.raises(UserError, match="model.s5_state = 16: is not used by model.mixer = 'attention'; it is a field of s5, s5_gated"):
+    plan(config.override(base, {"model.s5_state": 16}), cells, given=["model.s5_state"])
+  with pytest.raises(UserError, match="cell 1 .*model.num_heads = 4: is not used by model.mixer = 'mamba'"):
+    plan(base, product({"model.mixer": ["attention", "mamba"], "model.num_heads": [4]}))
 
 
 def test_the_largest_pack_is_first(base):

@@ -67,7 +67,7 @@ class Norm(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],))
+    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],), jnp.float32)
     y = x.astype(jnp.float32)
     if self.kind == "layernorm":
       y = y - y.mean(axis=-1, keepdims=True)
@@ -83,7 +83,7 @@ class TokenShift(nn.Module):
 
   @nn.compact
   def __call__(self, x, previous):
-    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],))
+    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],), jnp.float32)
     return x + scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,)) * jnp.roll(previous, x.shape[-1] // 2, axis=-1)
 
 

@@ -69,7 +69,7 @@ class Mamba(nn.Module):
     # One write to the residual stream per block: 1 / sqrt(depth), whatever model.init.
     init_out = lambda *args: kernel_init(trunk, False)(*args) * trunk.depth ** -0.5
     init_dt = lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -(rank ** -0.5), rank ** -0.5)
-    init_a = lambda key, shape: jnp.broadcast_to(jnp.log(jnp.arange(1.0, shape[1] + 1))[None], shape)
+    init_a = lambda key, shape: jnp.broadcast_to(jnp.log(jnp.arange(1, shape[1] + 1, dtype=jnp.float32))[None], shape)
     param = lambda name, init, axes, shape: self.param(name, nn.with_logical_partitioning(init, axes), shape)
     self.in_proj_x, self.in_proj_z = (Linear(inner, ("embed", "mlp"), trunk) for _ in range(2))
     self.conv1d = ShortConv(self.conv_width, inner)
@@ -77,7 +77,7 @@ class Mamba(nn.Module):
     self.dt_proj = Linear(inner, (None, "mlp"), trunk, init=init_dt)
     self.dt_bias = param("dt_bias", init_bias, ("mlp",), (inner,))
     self.a_log = param("A_log", init_a, ("mlp", None), (inner, state))
-    self.d = param("D", nn.initializers.ones, ("mlp",), (inner,))
+    self.d = param("D", lambda _, shape: jnp.ones(shape, jnp.float32), ("mlp",), (inner,))
     self.out_proj = Linear(trunk.width, ("mlp", "embed"), trunk, init=init_out)
 
   def _parameters(self, u):
@@ -100,7 +100,7 @@ class Mamba(nn.Module):
     u_TxBxI = nn.silu(u_TxBxI)
     dt_TxBxI, b_TxBxN, c_TxBxN, a_NxI = self._parameters(u_TxBxI)
     u_TxBxI = u_TxBxI.astype(jnp.float32)
-    start = jnp.zeros((batch, *a_NxI.shape))
+    start = jnp.zeros((batch, *a_NxI.shape), jnp.float32)
     y_TxBxI, state = selective_scan(u_TxBxI, dt_TxBxI, a_NxI, b_TxBxN, c_TxBxN, start)
     y_LxBxD = self._output(y_TxBxI[time - num_last:], u_TxBxI[time - num_last:], x_TxBxD[time - num_last:])
     return y_LxBxD.swapaxes(0, 1), {"conv": history, "state": state}

@@ -62,11 +62,11 @@ class SSM(nn.Module):
     normal = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
     def init_b(key, shape):
-      b = normal(key, (self.state, width))
+      b = normal(key, (self.state, width), jnp.float32)
       return jnp.stack([re.T @ b, -im.T @ b])
 
     def init_c(key, shape):
-      c_re, c_im = normal(key, (2, width, self.state))
+      c_re, c_im = normal(key, (2, width, self.state), jnp.float32)
       return jnp.stack([c_re @ re - c_im @ im, c_re @ im + c_im @ re])
 
     def init_step(key, shape):
@@ -79,7 +79,7 @@ class SSM(nn.Module):
     self.log_step = param("log_step", init_step, ("state",), (pairs,))
     self.b = param("B", init_b, (None, "state", "embed"), (2, pairs, width))
     self.c = param("C", init_c, (None, "embed", "state"), (2, width, pairs))
-    self.d = param("D", nn.initializers.normal(1.0), ("embed",), (width,))
+    self.d = param("D", lambda key, shape: jax.random.normal(key, shape, jnp.float32), ("embed",), (width,))
 
   def _discretize(self):
     """Transition (P,) and input matrix (H, P), each as (re, im) (equation 6 and appendix A)."""
@@ -111,7 +111,7 @@ class SSM(nn.Module):
     time, batch, _ = u_TxBxH.shape
     a, matrices = self._discretize()
     bu = tuple(product(u_TxBxH, matrix).astype(jnp.float32) for matrix in matrices)
-    start = (jnp.zeros((batch, self.state // 2)),) * 2
+    start = (jnp.zeros((batch, self.state // 2), jnp.float32),) * 2
     re, im = linear_recurrence(tuple(p[None, None] for p in a), bu, start)
     y_LxBxH = self._output(re[time - num_last:], im[time - num_last:], u_TxBxH[time - num_last:])
     return constrain(y_LxBxH, None, "batch", None), {"re": re[-1], "im": im[-1]}

@@ -46,7 +46,7 @@ class MaskedDiffusion(Objective):
     scored_BxL = batch["weight"] > 0
     length_B = scored_BxL.sum(axis=1)
     key_n, key_which = jax.random.split(key)
-    number_B = jax.random.randint(key_n, length_B.shape, 1, length_B + 1)  # how many to hide
+    number_B = jax.random.randint(key_n, length_B.shape, 1, length_B + 1, jnp.int32)  # how many to hide
     draw_BxL = jnp.where(scored_BxL, jax.random.uniform(key_which, scored_BxL.shape, jnp.float32), jnp.inf)
     masked_BxL = jnp.argsort(jnp.argsort(draw_BxL, axis=1), axis=1) < number_B[:, None]
     # Padding is always hidden: where it begins would tell how long the answer is.

@@ -41,7 +41,7 @@ def provenance(folder: pathlib.Path) -> dict:
   """Where results come from: command, commit, hardware and versions of the sweep or run in `folder`."""
   for name in ("sweep.json", workdir.ENVIRONMENT):
     if (folder / name).exists():
-      return {k: v for k, v in json.loads((folder / name).read_text()).items() if k != "packs"}
+      return {k: v for k, v in json.loads((folder / name).read_text()).items() if k not in ("packs", "work", "common", "runs")}
   return {}
 
 

@@ -2,30 +2,41 @@
 split.json. The same command again skips what is finished, resumes what is not and retries what failed.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from pathstar import config
 from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
 from pathstar.sweeps import legacy
-from pathstar.sweeps.packs import Pack, PlannedRun, work
+from pathstar.sweeps.packs import Pack, PlannedRun, pack, work
 from pathstar.training import tensorboard
 
 PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
 
 
 def adopt(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
-  """The packs under the names that the folder knows them by: the same, unless an older version of pathstar planned it."""
+  """The packs under the names that the folder knows them by: the same, unless it was planned before a field was added."""
   file = folder / PLAN
-  if not file.exists():
+  if not file.exists() or (plan := json.loads(file.read_text()))["packs"] == listing(packs):
     return list(packs)
-  held = json.loads(file.read_text())["packs"]
-  older = legacy.renamed(packs)
-  return older if listing(older) == held else list(packs)
+  if "common" not in plan:
+    renamed = legacy.renamed(packs)
+  else:
+    held = {_key(config.recorded(plan["common"] | own)): path for path, own in plan["runs"].items()}
+    at = lambda run, path: dataclasses.replace(run, run_id=os.path.basename(path), path=path)
+    renamed = [pack([at(run, held.get(_key(run.config), run.path)) for run in one.runs]) for one in packs]
+  return renamed if listing(renamed) == plan["packs"] else list(packs)
+
+
+def _key(run: config.Config) -> str:
+  """The same for runs that compute the same."""
+  return json.dumps({name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
 
 
 def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
@@ -45,7 +56,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
     foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out.")) and p.name not in ("logs", "runs")]
     if foreign:
       raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
-    runs = [run for pack in packs for run in pack.runs]
+    runs = [run for one in packs for run in one.runs]
     # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
     for group in {"", *(os.path.dirname(run.path) for run in runs)}:
       fields = [run.config.fields for run in runs if group in ("", os.path.dirname(run.path))]
@@ -56,13 +67,20 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
       events.hparams_domains({name: [f[name] for f in fields if name in f] for name in names})
       events.close()
       workdir.publish(local, place)
-    works = {pack.pack_id: work(pack.runs[0].config) for pack in packs}
-    workdir.write_json(file, {"packs": listed, "work": works, **environment()})
+    works = {one.pack_id: work(one.runs[0].config) for one in packs}
+    workdir.write_json(file, {"packs": listed, "work": works, **_configs(runs), **environment()})
+
+
+def _configs(runs: Sequence[PlannedRun]) -> dict:
+  """The runs' configs as sweep.json has them: the fields of all, and by path what else a run has."""
+  first = runs[0].config.fields
+  common = {name: first[name] for name in first if all(name in r.config.fields and r.config.fields[name] == first[name] for r in runs)}
+  return {"common": common, "runs": {r.path: {n: v for n, v in r.config.fields.items() if n not in common} for r in runs}}
 
 
 def listing(packs: Sequence[Pack]) -> dict[str, list[str]]:
   """The packs as sweep.json has them: pack id -> paths of its runs."""
-  return {pack.pack_id: [run.path for run in pack.runs] for pack in packs}
+  return {one.pack_id: [run.path for run in one.runs] for one in packs}
 
 
 def split_of(folder: pathlib.Path, pack_id: str) -> dict[str, list[str]]:
@@ -83,5 +101,5 @@ def finished(folder: pathlib.Path, run: PlannedRun) -> bool:
   return (folder / "runs" / run.path / workdir.RESULT).exists()
 
 
-def all_finished(folder: pathlib.Path, pack: Pack) -> bool:
-  return all(finished(folder, run) for run in pack.runs)
+def all_finished(folder: pathlib.Path, of: Pack) -> bool:
+  return all(finished(folder, run) for run in of.runs)

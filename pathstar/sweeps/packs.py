@@ -93,18 +93,21 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
     base: what the cells start from.
     cells: dotted overrides; an empty one is the base itself.
     max_pack: at most this many runs in a pack.
-    given: fields of the base that were set on purpose, each of which a cell must use.
+    given: fields of the base that the command line sets: they win over the cells, and each must be used by one.
 
   Raises:
-    UserError: every impossible cell, listed at once; or a given field that no cell uses.
+    UserError: every impossible cell, listed at once; or a given field that no cell uses, or that makes cells equal.
   """
   require(max_pack is None or max_pack >= 1, "max_pack", max_pack, "an integer >= 1")
   resolved, everything, errors = {}, {}, []
+  won = {name: number for name in sorted(given) if (number := sum(name in cell for cell in cells))}
   for number, cell in enumerate(cells):
     try:
+      cell = {name: value for name, value in cell.items() if name not in won}
       one = config.resolve(config.override(base, cell), given=cell)
       if run_id(one) in resolved:
-        raise UserError("the same config as an earlier cell")
+        raise UserError("the same config as an earlier cell" + "".join(
+            f"; --config.{name} wins over the {times} cells that set it, and may be what makes them equal" for name, times in won.items()))
       resolved[run_id(one)] = one
       everything[run_id(one)] = config.flatten(base.to_dict()) | {name: config.cast_field(name, value) for name, value in cell.items()}
     except UserError as error:

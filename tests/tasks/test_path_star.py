@@ -79,6 +79,7 @@ def test_shapes_and_types_are_what_the_task_announces(task):
       "prefix": (np.int32, (3, task.prefix_length)),
       "target": (np.int32, (3, task.target_length)),
       "arms": (np.int32, (3, task.degree, task.length)),
+      "start": (np.int32, (3,)), "goal": (np.int32, (3,)),
       "weight": (np.float32, (3, task.length)),
       "answer": (np.bool_, (3, task.length)),
   }

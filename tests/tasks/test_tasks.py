@@ -38,14 +38,34 @@ def test_the_answer_is_the_whole_target_or_follows_the_first_separator(task):
   batch = task.examples(0, "train", np.arange(30))
   for target, weight, answer in zip(batch["target"].tolist(), batch["weight"], batch["answer"]):
     begin = 0 if task.separator is None else target.index(task.separator) + 1
-    assert answer.nonzero()[0].tolist() == list(range(begin, begin + task.answer_length))
-    assert not weight[begin + task.answer_length:].any()
+    length = int(answer.sum())
+    assert length == task.answer_length or (task.answers_vary and 0 < length <= task.answer_length)
+    assert answer.nonzero()[0].tolist() == list(range(begin, begin + length))
+    assert not weight[begin + length:].any()
+    assert all(token == task.dummy for token in target[begin + length:])  # padding
+  assert not task.answers_vary or len(set(batch["answer"].sum(axis=1))) > 1
   if task.branch is not None:
     # Each arm is a path from the start; the branch token is the first that tells the goal's from the others.
     rows = np.arange(30)
     right = (batch["arms"] == batch["target"][:, None]).all(axis=2)
     assert (right.sum(axis=1) == 1).all() and (batch["arms"][rows, right.argmax(axis=1)] == batch["target"]).all()
     assert (batch["arms"][:, :, :task.branch] == batch["target"][:, None, :task.branch]).all()
+    assert batch["arms"].shape == (30, task.degree, task.answer_length)
+  if "start" in batch:
+    paths = [target[answer] for target, answer in zip(batch["target"], batch["answer"])]
+    np.testing.assert_array_equal(batch["start"], [path[0] for path in paths])
+    np.testing.assert_array_equal(batch["goal"], [path[-1] for path in paths])
+
+
+@pytest.mark.parametrize("task", [case for case in CASES if case.values[0].branch is not None])
+def test_arms_come_in_random_order(task):
+  """The cheat is measured on the arm after the goal's: a random wrong one only if the order tells nothing."""
+  batch = task.examples(0, "train", np.arange(2000))
+  place = (batch["arms"] == batch["target"][:, None]).all(axis=2).argmax(axis=1)
+  # Neither of all, nor of those whose goal stands first in the list of edges, or in the number of its node.
+  for some in (place, place[batch["prefix"][:, 1] == batch["target"][:, task.branch]], place[batch["goal"] % 2 == 0]):
+    share = np.bincount(some, minlength=task.degree) / len(some)
+    assert np.abs(share - 1 / task.degree).max() < 4 * 0.5 / np.sqrt(len(some))
 
 
 @pytest.mark.parametrize("task", CASES)
