@@ -90,11 +90,12 @@ def cast(name: str, value: Any, kind: Kind) -> Any:
     return None
   if kind.length is None:
     return read(name, value, kind.scalar)
+  parts = value
   if isinstance(value, str):
-    value = [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
-  if not isinstance(value, (list, tuple)) or kind.length not in (-1, len(value)):
+    parts = [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
+  if not isinstance(parts, (list, tuple)) or kind.length not in (-1, len(parts)):
     raise _wrong(name, value, kind)
-  return tuple(read(name, part, kind.scalar) for part in value)
+  return tuple(read(name, part, kind.scalar) for part in parts)
 
 
 def read(name: str, value: Any, scalar: type) -> Any:
