@@ -50,9 +50,9 @@ class Config:
 
   @property
   def architecture(self) -> str:
-    """The mixer's name, but `transformer` for attention."""
+    """What the model is called in names of runs and in tables: the mixer's name, or what it says of itself."""
     name = self.fields["model.mixer"]
-    return "transformer" if name == "attention" else name
+    return getattr(models.MIXERS[name], "architecture", name)
 
   @property
   def method(self) -> str:

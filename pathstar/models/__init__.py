@@ -5,6 +5,7 @@ A mixer is a Linen module with a field `trunk` and its own config fields (with d
     __call__(x_BxTxD, num_last, max_length) -> (y_BxLxD, cache)    whole sequence; outputs at its num_last last positions
     step(x_BxD, cache, index)      -> (y_BxD, cache)               one token
     year, source                   of the table in the README
+    architecture                   how tables and names of runs call it, if not by its name here
 One that can look ahead says `any_mask = True`, and its __call__ takes `free_from` too: the position from which on a token sees all
 others, and not only those before it. A recurrence can't, and objectives that need it refuse it.
 Add one = one file + one line here.

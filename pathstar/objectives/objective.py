@@ -58,7 +58,7 @@ class Objective:
   def check(self, model) -> None:
     """Raises UserError where the model does not fit: extend it for what else is needed."""
     choose("objective.mask", self.mask, ("causal", "prefix", "full"))
-    require(self.mask == "causal" or model.any_mask, "model.mixer", type(model.mixer).__name__.lower(),
+    require(self.mask == "causal" or model.any_mask, "model.mixer", model.fields.mixer,
             f"one that can see ahead, as attention, for an objective whose mask is {self.mask}")
     for name in self.batch_keys:
       choose("objective.batch_keys", name, self.task.examples(0, "train", np.arange(1)))

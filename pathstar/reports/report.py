@@ -32,9 +32,15 @@ def markdown(runs: Sequence[dict]) -> str:
     cells = (problem, "" if math.isnan(nodes) else f"{nodes:.0f}", architecture, method, show("exact_match_test"), seeds,
              f"{solved} of {len(rows)}",
              *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
-             *examples, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}", f"{parameters:,}")
+             *examples, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}", _counts(parameters, rows))
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines) + "\n"
+
+
+def _counts(parameters: int, rows: Sequence[dict]) -> str:
+  """Parameters that are trained and, if fewer are, that are kept."""
+  kept = mean(rows, "parameters_used")
+  return f"{parameters:,}" + ("" if math.isnan(kept) or kept == parameters else f" ({kept:,.0f} kept)")
 
 
 def provenance(folder: pathlib.Path) -> dict:
