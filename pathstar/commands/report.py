@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathstar.errors import UserError
 from pathstar.pricing import compare
 from pathstar.reports import report, scoreboard
-from pathstar.reports.collect import collect
+from pathstar.reports.collect import MAX_POINTS, collect
+from pathstar.reports.rows import find_csv
 from pathstar.storage import workdir
 
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar report`."""
   parser = argparse.ArgumentParser("pathstar report", description="Tables and figures of finished runs.")
-  parser.add_argument("--workdir", help="folder of a sweep or of a run; without it, redraw --out from its CSV files")
+  parser.add_argument("--workdir", action="append", help="folder of a sweep or of a run, or several (--workdir=A --workdir=B); without it, "
+                      "redraw --out from its CSV files")
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
+  parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
   if args.scoreboard:
@@ -24,16 +27,14 @@ def main(argv: Sequence[str]) -> int:
     return 0
   if not (args.workdir or args.out):
     raise UserError("report: give --workdir, --out, both, or --scoreboard")
-  out = pathlib.Path(args.out or pathlib.Path(args.workdir) / "report")
-  name = out.as_posix() if args.out else pathlib.Path(args.workdir).name
+  if not args.out and len(args.workdir) > 1:
+    raise UserError("report: of several --workdir needs --out")
+  out = pathlib.Path(args.out or pathlib.Path(args.workdir[0]) / "report")
+  name = out.as_posix() if args.out else pathlib.Path(args.workdir[0]).name
   if args.workdir:
-    if workdir.is_remote(args.workdir):
-      raise UserError(f"workdir = {args.workdir!r}: is remote; fetch it to a local folder first (launch/tpu_pod.sh fetches what it ran)")
-    folder = pathlib.Path(args.workdir)
-    if not folder.is_dir():
-      raise UserError(f"workdir = {args.workdir!r}: no such folder")
-    report.write(out, name, *collect(folder), report.provenance(folder))
-  elif (out / "curves.csv").exists():
+    folders = [_local(folder) for folder in args.workdir]
+    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS), report.provenance(folders[0]))
+  elif find_csv(out, "curves").exists():
     report.draw(out, name)
   elif (out / "runs.csv").exists():  # of `pathstar bench`
     compare.redraw(out)
@@ -42,3 +43,12 @@ def main(argv: Sequence[str]) -> int:
   print((out / "table.md").read_text())
   print(f"report: {out}/README.md")
   return 0
+
+
+def _local(name: str) -> pathlib.Path:
+  if workdir.is_remote(name):
+    raise UserError(f"workdir = {name!r}: is remote; fetch it to a local folder first (launch/tpu_pod.sh fetches what it ran)")
+  folder = pathlib.Path(name)
+  if not folder.is_dir():
+    raise UserError(f"workdir = {name!r}: no such folder")
+  return folder

@@ -24,5 +24,6 @@ def run(config, params, batch, logits_BxLxV) -> dict:
   return {
       "branch_accuracy": logits_BxV.argmax(-1) == target_B,
       "legal_mass": jnp.exp(jax.nn.logsumexp(legal_logits_BxD, axis=-1) - total_B),
-      "branch_entropy": -jnp.sum(jnp.exp(log_p_BxD) * log_p_BxD, axis=-1),
+      # One legal move leaves nothing to be undecided about.
+      **({"branch_entropy": -jnp.sum(jnp.exp(log_p_BxD) * log_p_BxD, axis=-1)} if log_p_BxD.shape[1] > 1 else {}),
   }

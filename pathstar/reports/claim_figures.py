@@ -8,7 +8,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line
-from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths
+from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
+
+
+def _titled(panels: dict, *shown: str) -> list[tuple[str, list[dict]]]:
+  """Groups as (title, rows)."""
+  named = titles(panels, *shown)
+  return [(named[key], rows) for key, rows in panels.items()]
+
+
+def _by_degree(runs: Sequence[dict]) -> dict[str, list[dict]]:
+  """Title -> runs of one degree and several lengths, alike in what else tells runs of one length apart."""
+  lots = {f"degree {degree}" + (f"\n{more}" if more else ""): lot
+          for degree, rows in by(runs, lambda row: row["degree"]).items() for more, lot in split(rows, "length").items()}
+  return {title: lot for title, lot in lots.items() if len({row["length"] for row in lot}) > 1}
 
 
 def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
@@ -18,14 +31,14 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)
-  for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
+  for axes, (title, rows) in zip(grid, _titled(panels)):
     lines = (("cheat", "follows a wrong arm", {"color": "0.55", "ls": "-"}), (1, "first move right", {"color": "0", "ls": "--"}))
     for position, label, style in lines:
       for number, row in enumerate(rows):
         points = found.get((row["run_id"], position), [])
         axes.plot([s for s, _ in points], [y for _, y in points], lw=1.1, label=label if number == 0 else None, **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
-    axes.set_title(f"{name}, {architecture}, {problem}", fontsize=9)
+    axes.set_title(title, fontsize=9)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
@@ -50,7 +63,8 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
                    label=label if x == 0 else None)
       axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label="1/degree" if x + number == 0 else None)
   axes.axhline(1, color="0.7", lw=0.8, zorder=0)
-  axes.set_xticks(range(len(panels)), [f"{problem}\n{architecture}" for problem, architecture, *_ in panels], fontsize=8)
+  named = titles(panels, "problem", "architecture")
+  axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
   axes.set_ylim(0, 1.06)
   axes.spines[["top", "right"]].set_visible(False)
   figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
@@ -64,7 +78,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
   if not panels:
     return None
   figure, grid = grid_of(len(panels))
-  for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
+  for axes, (title, rows) in zip(grid, _titled(panels)):
     end = max(row["steps"] for row in rows)
     for number, row in enumerate(rows):
       steps = [row[f"position_{position}_step_95"] for position in range(1, answer_length(row))]
@@ -75,7 +89,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
       missing = at[np.invert(known)]
       axes.scatter(missing, [1.08 * end] * len(missing), marker=MARKERS[number % len(MARKERS)], facecolor="white", edgecolor=shade, s=25)
     axes.axhline(end, color="black", ls=(0, (1, 3)), lw=1)
-    axes.set_title(f"{name}, {architecture}, {problem}", fontsize=9)
+    axes.set_title(title, fontsize=9)
     axes.set_xticks(range(1, answer_length(rows[0])))
     axes.set_ylim(0, 1.16 * end)
     axes.set_xlabel("position in the path (1 = branch)")
@@ -85,13 +99,12 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match does not fall with the length, as snowballing errors would have it. Points are seeds, with each run's own forecast."""
-  panels = {d: rows for d, rows in by([r for r in on_grid(paths(runs)) if method(r) == "next_token"], lambda row: row["degree"]).items()
-            if len({row["length"] for row in rows}) > 1}
+  panels = _by_degree([r for r in on_grid(paths(runs)) if method(r) == "next_token"])
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)
-  for axes, (degree, rows) in zip(grid, panels.items()):
-    by_length = by(rows, lambda row: row["length"])
+  for axes, (title, rows) in zip(grid, panels.items()):
+    degree, by_length = rows[0]["degree"], by(rows, lambda row: row["length"])
     lines = (("exact_match_test", "measured exact match"), ("snowball_prediction", "(1 - e)^length, e: measured error a token"))
     for number, (name, label) in enumerate(lines):
       seeds_line(axes, number, [(length, defined(same, name)) for length, same in by_length.items()], label)
@@ -99,7 +112,7 @@ def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     shortest = mean(by_length[lengths[0]], "token_error")
     axes.plot(lengths, (1 - shortest) ** lengths, color="0.6", ls=":", lw=1.6, label="(1 - e)^length, e: that of the shortest path")
     axes.axhline(1 / degree, color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
-    axes.set_title(f"degree {degree}", fontsize=9)
+    axes.set_title(title, fontsize=9)
     axes.set_ylim(0, 1.04)
     axes.set_xticks(lengths)
     axes.set_xlabel("length")
@@ -114,7 +127,7 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)
-  for axes, ((problem, architecture, *_), rows) in zip(grid, panels.items()):
+  for axes, (title, rows) in zip(grid, _titled(panels, "problem", "architecture")):
     tries = [k for k in range(1, 1025) if defined(rows, f"verifier/best_of_{k}")]
     for number, (name, label) in enumerate((("best_of", "best of k samples"), ("backtrack", "k first moves"))):
       seeds_line(axes, 2 * number, [(k, defined(rows, f"verifier/{name}_{k}")) for k in tries], label)
@@ -123,7 +136,7 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     axes.set_xscale("log", base=2)
     axes.set_xticks(tries, tries)
     axes.set_ylim(0, 1.04)
-    axes.set_title(f"{problem}, {architecture}", fontsize=9)
+    axes.set_title(title, fontsize=9)
     axes.set_xlabel("k")
   grid[0].set_ylabel("right path among them, test")
   figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
@@ -132,12 +145,11 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
 
 def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Steps until the first move is learned from its own loss alone, against length. Open marks: not within the budget."""
-  panels = {d: rows for d, rows in by([r for r in on_grid(runs) if r["objective"] == "branch_only"], lambda row: row["degree"]).items()
-            if len({row["length"] for row in rows}) > 1}
+  panels = _by_degree([r for r in on_grid(runs) if r["objective"] == "branch_only"])
   if not panels:
     return None
   figure, grid = grid_of(len(panels))
-  for axes, (degree, rows) in zip(grid, panels.items()):
+  for axes, (title, rows) in zip(grid, panels.items()):
     by_length = sorted(by(rows, lambda row: row["length"]).items())
     for row in rows:
       solved = not math.isnan(row["branch_step"])
@@ -152,7 +164,7 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([length for length, _ in by_length])
-    axes.set_title(f"branch token alone, degree {degree}", fontsize=9)
+    axes.set_title(f"branch token alone, {title}", fontsize=9)
     axes.set_xlabel("length")
     axes.set_ylabel("steps to 95 % of first moves")
     axes.legend(frameon=False, fontsize=8)

@@ -10,7 +10,7 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 
-from pathstar.reports.rows import SOLVED, answer_length, by, defined, groups, mean, median_step, method, on_grid, paths
+from pathstar.reports.rows import SOLVED, answer_length, by, defined, groups, mean, median_step, method, on_grid, paths, span, split, titles
 
 # Thresholds; rows.SOLVED is another. The criteria of the claims and the scoreboard's prose are made from them.
 NEAR = 0.05  # exact matches this close are alike; this close to 1/degree, or a quarter of it if that is less, is a guess of the arm
@@ -70,15 +70,18 @@ def _guesses(row: dict, column: str = "exact_match_test") -> bool:
 
 def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digits: int = 2) -> tuple[int, int, str]:
   """Counts the runs that are `right`, and lists by group the mean of a column, its range, and how many are right if not all are."""
-  said = []
-  for (problem, architecture, name, _, _), rows in groups(runs).items():
+  said, named = [], groups(runs)
+  more = {key: title.partition("\n")[2] for key, title in titles(named).items()}
+  for key, rows in named.items():
+    problem, architecture, name, *_ = key
     found = defined(rows, column)
     inside = [f"{min(found):.{digits}f} to {max(found):.{digits}f}"] if len(found) > 1 and min(found) != max(found) else []
     inside += [f"{sum(map(right, rows))} of {len(rows)} agree"] if not all(map(right, rows)) else []
     spread = f" ({', '.join(inside)})" if inside else ""
     said.append(f"{problem}{'' if architecture == 'transformer' else ' ' + architecture}"
-                f"{'' if name in ('next_token', 'teacherless', 'reversed') else ' ' + name} {mean(rows, column):.{digits}f}{spread}")
-  seeds = {len(rows) for rows in groups(runs).values()}
+                f"{'' if name in ('next_token', 'teacherless', 'reversed') else ' ' + name}{', ' * bool(more[key])}{more[key]} "
+                f"{mean(rows, column):.{digits}f}{spread}")
+  seeds = {len(rows) for rows in named.values()}
   return sum(map(right, runs)), len(runs), "; ".join(said) + f"; {'/'.join(map(str, sorted(seeds)))} seeds each"
 
 
@@ -86,7 +89,7 @@ def fails(runs):
   near = lambda row: _guesses(row) and _guesses(row, "exact_match_train")
   held, of, said = _each(_next_token(runs), near, "exact_match_test")
   worst = max((abs(row["exact_match_train"] - row["exact_match_test"]) for row in _next_token(runs)), default=math.nan)
-  seen = sorted({f"{epochs:.2g}" for epochs in defined(_next_token(runs), "epochs")}, key=float)
+  seen = sorted({f"{epochs:.2g}" for epochs in defined((r for r in _next_token(runs) if defined([r], "num_train")), "epochs")}, key=float)
   often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} passes over the training set" if seen else ""
   train = "; ".join(f"{key[0]} {mean(rows, 'exact_match_train'):.2f}" for key, rows in groups(_next_token(runs)).items())
   return held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{often}"
@@ -170,10 +173,12 @@ def flat_in_length(runs):
   held, of, said = _each(runs, right, "exact_match_test")
   _, _, forecast = _each(runs, right, "snowball_prediction")
   falls = []
-  for degree, rows in by(runs, lambda row: row["degree"]).items():
+  lots = ((f"degree {degree}" + (f", {more}" if more else ""), lot) for degree, rows in by(runs, lambda row: row["degree"]).items()
+          for more, lot in split(rows, "length").items())
+  for name, rows in lots:
     by_length = sorted(by(rows, lambda row: row["length"]).items())
     error = mean(by_length[0][1], "token_error")
-    falls += [f"degree {degree}: " + ", ".join(f"{(1 - error)**length:.2f} at {length}" for length, _ in by_length)] * (len(by_length) > 1)
+    falls += [f"{name}: " + ", ".join(f"{(1 - error)**length:.2f} at {length}" for length, _ in by_length)] * (len(by_length) > 1)
   return held, of, f"exact match {said}. (1 - e)^length with each run's own e: {forecast}; with e of the shortest path {'; '.join(falls)}"
 
 
@@ -195,15 +200,20 @@ def shown_work(runs):
 
 
 def needle(runs):
-  by_length = sorted(by([row for row in on_grid(runs) if row["objective"] == "branch_only"], lambda row: row["length"]).items())
-  middle, said = [], []
-  for length, rows in by_length:
-    middle.append(median_step(rows))
-    solved = len(defined(rows, "branch_step"))
-    when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {rows[0]['steps']} steps"
-    said.append(f"length {length}: {solved} of {len(rows)} solved{when}")
-  pairs = [STEEP * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
-  found = (f"{'; '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of {len(pairs)} comparisons that the "
+  runs = on_grid(row for row in runs if row["objective"] == "branch_only")
+  lots = {(degree, more): lot for degree, rows in by(runs, lambda row: row["degree"]).items()
+          for more, lot in split(rows, "length").items()}
+  pairs, said = [], []
+  for (degree, more), rows in lots.items():
+    middle, parts = [], []
+    for length, same in sorted(by(rows, lambda row: row["length"]).items()):
+      middle.append(median_step(same))
+      solved = len(defined(same, "branch_step"))
+      when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {span(same, 'steps', '.0f')} steps"
+      parts.append(f"length {length}: {solved} of {len(same)} solved{when}")
+    pairs += [STEEP * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
+    said.append((f"degree {degree}{', ' * bool(more)}{more}, " if len(lots) > 1 else "") + "; ".join(parts))
+  found = (f"{'. '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of {len(pairs)} comparisons that the "
            "budget allows")
   return (sum(pairs), len(pairs), found) if len(pairs) > 1 else (0, 0, found)  # one step up is not yet a trend
 
@@ -212,14 +222,15 @@ def fewer_examples(runs):
   held = of = compared = 0
   said = []
   for order, rows in by([row for row in runs if row["task"] == "addition"], lambda row: row["order"]).items():
-    parts = []
-    for number, same in sorted(by(rows, lambda row: row["num_train"]).items()):
-      taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
-      if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
-        held, of = held + (free > taught), of + 1
-      compared += 1
-      parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
-    said.append(f"{order} " + "; ".join(parts))
+    for more, lot in split(rows, "objective", "num_train").items():
+      parts = []
+      for number, same in sorted(by(lot, lambda row: row["num_train"]).items()):
+        taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
+        if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
+          held, of = held + (free > taught), of + 1
+        compared += 1
+        parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
+      said.append(f"{order}{', ' * bool(more)}{more} " + "; ".join(parts))
   return held, of, (f"exact match by number of examples, next_token and teacherless: {'. '.join(said)}. In {of} of {compared} comparisons "
                     "they differ")
 

@@ -1,8 +1,10 @@
 """Run folders -> rows: one a run (runs.csv), and one a point of a curve (curves.csv)."""
 
+import collections
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from pathstar import config
@@ -18,30 +20,72 @@ COLUMNS = ("run_id", "task", "problem", "degree", "length", "answer_length", "br
            "architecture", "objective", "order", "seed", "status", "steps", "exact_match_test", "exact_match_train", *SCORES, "chance",
            "train_seconds", "parameters", "parameters_used", "cheat_step", "branch_accuracy_best", "branch_step")
 # and position_k_step_50, .._95, and every other metric that a run ends with on test, by its own name.
-# `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm.
+# `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm; `answer`, `answer_train`: exact match; `training`: of the step.
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
+MAX_POINTS = 200  # of a curve
+# Fields that other columns tell.
+_HAVE_COLUMNS = ("seed", "task.name", "task.degree", "task.length", "task.num_nodes", "task.target", "model.mixer", "objective.name",
+                 "objective.order", "data.num_train")
 
 
-def collect(folder: pathlib.Path) -> tuple[list[dict], list[dict]]:
-  """Rows of runs.csv and of curves.csv (test split, per position of the path) for every finished run below `folder`.
+def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS) -> tuple[list[dict], list[dict]]:
+  """Rows of runs.csv and of curves.csv (test split, per position of the path) for every finished run below the folders.
+
+  A run that is found twice counts once, and is said. `max_points` thins each curve; None: every point.
 
   Raises:
     UserError: there is none.
   """
+  found: dict[str, tuple] = {}
+  twice = []
+  for folder in folders:
+    for file in sorted(folder.rglob(workdir.RESULT)):
+      made = config.recorded(json.loads((file.parent / workdir.CONFIG).read_text()))
+      key = json.dumps({name: value for name, value in made.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
+      (twice.append(file.parent) if key in found else found.update({key: (folder, file.parent, made)}))
+  if twice:
+    named = ", ".join(map(str, twice[:3])) + ", ..." * (len(twice) > 3)
+    print(f"{len(twice)} runs are found twice and count once: {named}", file=sys.stderr)
+  if not found:
+    raise UserError(f"workdir = {', '.join(map(str, folders))!r}: holds no finished run (a folder with {workdir.RESULT})")
+  differing = _differing([made for *_, made in found.values()])
+  names = collections.Counter(place.name for _, place, _ in found.values())
   runs, curves = [], []
-  for result_file in sorted(folder.rglob(workdir.RESULT)):
-    run_folder = result_file.parent
-    result = json.loads(result_file.read_text())
-    fields = json.loads((run_folder / workdir.CONFIG).read_text())
-    runs.append(_run_row(run_folder.name, fields, result))
-    rows = list(metrics.read(run_folder))
-    runs[-1] |= _when(rows)
-    curves += [{"run_id": run_folder.name} | point for row in rows for point in _points(row)]
-  if not runs:
-    raise UserError(f"workdir = {str(folder)!r}: holds no finished run (a folder with {workdir.RESULT})")
-  by = ("task", "degree", "length", "problem", "architecture", "objective", "order", "seed")
-  runs.sort(key=lambda r: [r[name] for name in by])
+  for folder, place, made in found.values():
+    run_id = place.name if names[place.name] == 1 else str(place)  # runs of one's own may be called alike
+    rows = list(metrics.read(place))
+    where = {"folder": place.relative_to(folder).as_posix()} | ({"source": str(folder)} if len(folders) > 1 else {})
+    fields = {name: _cell(made.fields.get(name, "")) for name in differing}
+    result = json.loads((place / workdir.RESULT).read_text())
+    runs.append(_run_row(run_id, made, result) | _when(rows) | where | fields)
+    curves += [{"run_id": run_id} | point for row in thinned(rows, max_points) for point in _points(row)]
+  by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")
+  in_order = lambda value: (1, str(value)) if isinstance(value, str) or value is None else (0, value)  # numbers before words
+  runs.sort(key=lambda r: [in_order(r[name]) for name in by])
   return runs, curves
+
+
+def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:
+  """At most so many of the rows that hold an evaluation, and of the others, evenly spread, the first and the last among them."""
+  if most is None:
+    return list(rows)
+  kept = set()
+  for evaluated in (True, False):
+    numbers = [number for number, row in enumerate(rows) if any(tag.startswith("eval/") for tag in row) == evaluated]
+    step = max(1, (len(numbers) - 1) / max(1, most - 1))
+    kept |= {numbers[round(i * step)] for i in range(most) if round(i * step) < len(numbers)}
+  return [row for number, row in enumerate(rows) if number in kept]
+
+
+def _differing(configs: Sequence[config.Config]) -> list[str]:
+  """The fields in which runs differ, or that only some use, but for those that have columns of their own."""
+  names = (name for name in config.schema() if name not in (*_HAVE_COLUMNS, *config.FREE_FIELDS))
+  return [name for name in names if any(one.fields.get(name) != configs[0].fields.get(name) for one in configs)]
+
+
+def _cell(value) -> object:
+  """A field's value as a CSV cell that is read again as it was."""
+  return "None" if value is None else "+".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _when(rows: Sequence[dict]) -> dict:
@@ -59,22 +103,23 @@ def _points(row: dict) -> list[dict]:
   found, at = [], lambda position: {"step": row["step"], "position": position}
   while (tag := f"eval/test/position_{len(found)}") + "/accuracy" in row:
     found.append(at(len(found)) | {"accuracy": row[f"{tag}/accuracy"], "loss": row.get(f"{tag}/loss", math.nan)})
-  if "eval/test/cheat_accuracy" in row:
-    found.append(at("cheat") | {"accuracy": row["eval/test/cheat_accuracy"]})
+  for position, accuracy, loss in (("cheat", "eval/test/cheat_accuracy", ""), ("answer", "eval/test/exact_match", "eval/test/loss"),
+                                   ("answer_train", "eval/train/exact_match", "eval/train/loss"),
+                                   ("training", "train/accuracy", "train/loss")):
+    if accuracy in row:
+      found.append(at(position) | {"accuracy": row[accuracy], "loss": row.get(loss, math.nan)})
   return found
 
 
-def _run_row(run_id: str, fields: dict, result: dict) -> dict:
-  resolved = config.recorded(fields)
-  fields = resolved.fields
-  task = resolved.task
+def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
+  fields, task = resolved.fields, resolved.task
   score = lambda name: result.get(f"eval/test/{name}", math.nan)
   return {
       "run_id": run_id, "task": fields["task.name"], "problem": str(task),
       **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
       "answer_length": task.answer_length, "branch_position": "" if task.branch is None else task.branch,
       "num_train": fields["data.num_train"],
-      "epochs": result["steps"] * fields["train.batch_size"] / (fields["data.num_train"] or math.inf),
+      "epochs": result["steps"] * fields["train.batch_size"] / (fields["data.num_train"] or math.nan),
       "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
       "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),

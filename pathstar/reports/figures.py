@@ -9,7 +9,25 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathstar.reports.rows import SOLVED, by, by_position, defined, groups, is_path, mean, method, on_grid, ordered, paths, score_of
+from pathstar.reports.rows import (
+    SOLVED,
+    apart,
+    by,
+    by_position,
+    defined,
+    groups,
+    in_words,
+    is_path,
+    mean,
+    method,
+    on_grid,
+    ordered,
+    parts,
+    paths,
+    score_of,
+    split,
+    titles,
+)
 
 _GREY = {"next_token": "0.35", "reversed": "0.65", "teacherless": "0.9"}
 _HATCH = {"next_token": "", "reversed": "//", "teacherless": ".."}
@@ -44,7 +62,9 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
   if not runs or len({str(row["num_train"]) for row in runs}) > 2:
     return None  # examples() draws it
-  clusters = by(runs, lambda row: f"{row['problem']}\n{row['architecture']}\n{row['parameters'] / 1e3:,.0f}k")
+  more = apart(runs, "problem", "architecture", "parameters", "method")  # what one way of training alone does not tell
+  clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], f"{row['parameters'] / 1e3:,.0f}k", *(
+      in_words(name, parts(row)[name]) for name in more)]))
   methods = ordered(method(row) for row in runs)
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
   axes = figure.add_subplot()
@@ -74,15 +94,15 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
 
 def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   """Accuracy of each position of the answer during training. Thin lines are seeds, thick ones their median."""
-  found = by_position(row for row in curves if row["position"] != "cheat")
+  found = by_position(row for row in curves if isinstance(row["position"], int))
   panels = {key: rows for key, rows in groups(runs).items() if any((row["run_id"], 0) in found for row in rows)}
   if not panels:
     return None
-  rank = ordered(key[2] for key in panels)
-  panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0][3], rank.index(item[0][2]))))
-  sizes = len({key[:-1] for key in panels}) < len(panels)  # some differ in the number of training examples alone
+  rank = ordered(key.method for key in panels)
+  panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0].parameters, rank.index(item[0].method))))
+  named = titles(panels)
   figure, grid = grid_of(len(panels), sharey=True)
-  for axes, ((problem, architecture, name, *_), rows) in zip(grid, panels.items()):
+  for axes, (key, rows) in zip(grid, panels.items()):
     length = 1 + max(position for run_id, position in found if run_id == rows[0]["run_id"])
     on_path = is_path(rows[0])
     names = {1: "1 (branch)", length - 1: f"{length - 1} (goal)"} if on_path else {}
@@ -97,8 +117,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
         axes.plot(steps, median, lw=2, marker=MARKERS[number % len(MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
                   label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
-    examples = f"\n{rows[0]['num_train']:,.0f} training examples" if sizes else ""
-    axes.set_title(f"{name}, {architecture}, {problem}{examples}", fontsize=8 if sizes else 9)
+    axes.set_title(named[key], fontsize=8 if "\n" in named[key] else 9)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
@@ -109,12 +128,13 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
 
 def heat_map(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %."""
-  panels = {key: rows for key, rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
-            if len({row["degree"] for row in rows}) > 1 and len({row["length"] for row in rows}) > 1}
+  panels = {(*key, more): lot for key, rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
+            for more, lot in split(rows, "degree", "length").items()
+            if len({row["degree"] for row in lot}) > 1 and len({row["length"] for row in lot}) > 1}
   if not panels:
     return None
   figure, grid = grid_of(len(panels))
-  for axes, ((architecture, name), rows) in zip(grid, panels.items()):
+  for axes, ((architecture, name, more), rows) in zip(grid, panels.items()):
     degrees, lengths = (sorted({row[name] for row in rows}) for name in ("degree", "length"))
     cells = by(rows, lambda row: (row["degree"], row["length"]))
     image = np.array([[mean(cells.get((d, l), []), "exact_match_test") for l in lengths] for d in degrees])
@@ -126,7 +146,7 @@ def heat_map(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
                 ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
     axes.set_xticks(range(len(lengths)), lengths)
     axes.set_yticks(range(len(degrees)), degrees)
-    axes.set_title(f"{name}, {architecture}", fontsize=9)
+    axes.set_title(f"{name}, {architecture}" + (f"\n{more}" if more else ""), fontsize=9)
     axes.set_xlabel("length")
     axes.set_ylabel("degree")
   return figure
@@ -140,7 +160,9 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     return None
   figure, grid = grid_of(len(panels), sharey=True)
   for axes, ((problem, order), rows) in zip(grid, panels.items()):
-    for number, (name, same) in enumerate(by(rows, lambda row: row["objective"]).items()):
+    lines = {", ".join(filter(None, (name, more))): lot for name, same in by(rows, lambda row: row["objective"]).items()
+             for more, lot in split(same, "num_train").items()}
+    for number, (name, same) in enumerate(lines.items()):
       points = [(n, defined(seeds, "exact_match_test")) for n, seeds in by(same, lambda row: row["num_train"]).items()]
       seeds_line(axes, 2 * number, points, name)
     axes.set_xscale("log")

@@ -11,28 +11,30 @@ from collections.abc import Sequence
 
 from pathstar.reports import claim_figures, claims, figures
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
-from pathstar.reports.rows import SOLVED, groups, mean, read_csv, score_of, write_csv
+from pathstar.reports.rows import SOLVED, apart, find_csv, groups, mean, read_csv, score_of, span, write_csv
 from pathstar.storage import workdir
 
 FIGURES = figures.ALL | claim_figures.ALL
+_LARGE = 2**20  # bytes from which curves are compressed
 
 
 def markdown(runs: Sequence[dict]) -> str:
   """Markdown: one line a group; mean over seeds, every seed's score (exact match, or the branch token), and how many seeds solve it."""
-  head = ("task", "node ids", "model", "trained by", "exact match, test", "each seed", f"seeds >= {SOLVED}", "train", "branch",
-          "legal mass", "cheat", "chance", "examples", "epochs", "steps", "s a run", "parameters")
+  told_by = [name for name in apart(runs, "problem", "architecture", "method") if "." in name]  # what no other column tells
+  head = ("task", "node ids", "model", "trained by", *(name.rpartition(".")[2] for name in told_by), "exact match, test", "each seed",
+          f"seeds >= {SOLVED}", "train", "branch", "legal mass", "cheat", "chance", "examples", "epochs", "steps", "s a run", "parameters")
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-  for (problem, architecture, method, parameters, num_train), rows in groups(runs).items():
+  for setting, rows in groups(runs).items():
     show = lambda name: "" if math.isnan(value := mean(rows, name)) else f"{value:.3f}"
     score = score_of(rows[0])
     seeds = " ".join(row["status"] if row["status"] != "done" else f"{row[score]:.3f}" for row in rows)
     solved = sum(row[score] >= SOLVED for row in rows)
-    nodes, epochs = (mean(rows, name) for name in ("num_nodes", "epochs"))
-    examples = ("endless", "") if num_train in ("nan", "None") else (num_train, "" if math.isnan(epochs) else f"{epochs:.2g}")
-    cells = (problem, "" if math.isnan(nodes) else f"{nodes:.0f}", architecture, method, show("exact_match_test"), seeds,
-             f"{solved} of {len(rows)}",
+    epochs = mean(rows, "epochs")
+    examples = ("endless", "") if setting.num_train == "" else (str(setting.num_train), "" if math.isnan(epochs) else f"{epochs:.2g}")
+    cells = (setting.problem, str(setting.num_nodes), setting.architecture, setting.method,
+             *(str(dict(setting.fields)[name]) for name in told_by), show("exact_match_test"), seeds, f"{solved} of {len(rows)}",
              *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
-             *examples, str(rows[0]["steps"]), f"{mean(rows, 'train_seconds'):.0f}", _counts(parameters, rows))
+             *examples, span(rows, "steps", ".0f"), f"{mean(rows, 'train_seconds'):.0f}", _counts(setting.parameters, rows))
     lines.append("| " + " | ".join(cells) + " |")
   return "\n".join(lines) + "\n"
 
@@ -79,14 +81,14 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
   """Writes the report's files into `out`."""
   out.mkdir(parents=True, exist_ok=True)
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
-  write_csv(out / "curves.csv", CURVE_COLUMNS, curves)
+  write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
   workdir.write_json(out / "provenance.json", source)
   draw(out, name)
 
 
 def draw(out: pathlib.Path, name: str) -> None:
   """Draws table, figures and README from the CSV files in `out`."""
-  runs, curves = read_csv(out / "runs.csv"), read_csv(out / "curves.csv")
+  runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
   source = json.loads((out / "provenance.json").read_text())
   (out / "table.md").write_text(markdown(runs))
   drawn = []

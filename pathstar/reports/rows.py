@@ -1,10 +1,13 @@
 """Rows of runs.csv and curves.csv: read, written, grouped. One row a run, or a run's position at a step."""
 
 import csv
+import gzip
+import io
 import math
 import pathlib
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from pathstar import objectives
 
@@ -12,17 +15,31 @@ SOLVED = 0.95  # exact match from which a run counts as solved
 _METHODS = ("next_token", "reversed", "teacherless")
 
 
-def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict]) -> None:
-  """Floats with six digits; None and what a row lacks are empty."""
-  with open(path, "w", newline="") as file:
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], compress_from: float = math.inf) -> None:
+  """Floats with six digits; None and what a row lacks are empty. One of `compress_from` bytes or more becomes `path`.gz instead."""
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, lineterminator="\n")
+  writer.writeheader()
+  shown = lambda value: "" if value != value else f"{value:.6g}" if isinstance(value, float) else value
+  writer.writerows({k: shown(v) for k, v in row.items()} for row in rows)
+  content, packed = text.getvalue().encode(), path.with_name(path.name + ".gz")
+  for file in (path, packed):
+    file.unlink(missing_ok=True)
+  if len(content) < compress_from:
+    path.write_bytes(content)
+  else:
+    packed.write_bytes(gzip.compress(content, mtime=0))
+
+
+def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:
+  """NAME.csv of a report, or where that is large NAME.csv.gz."""
+  packed = folder / f"{name}.csv.gz"
+  return packed if packed.exists() else folder / f"{name}.csv"
 
 
 def read_csv(path: pathlib.Path) -> list[dict]:
   """Rows of a CSV file, numbers as numbers, empty cells as NaN."""
-  with open(path, newline="") as file:
+  with (gzip.open(path, "rt", newline="") if path.suffix == ".gz" else open(path, newline="")) as file:
     return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
@@ -52,19 +69,87 @@ def ordered(methods: Iterable[str]) -> list[str]:
   return [m for m in _METHODS if m in names] + [m for m in names if m not in _METHODS]
 
 
-def groups(runs: Sequence[dict]) -> dict[tuple, list[dict]]:
-  """(problem, architecture, method, parameters, training examples) -> its runs, one a seed."""
-  found: dict[tuple, list[dict]] = {}
+def parts(row: dict) -> dict[str, object]:
+  """What makes up the setting of a run: all that is known of it but the seed, by name. Config fields have their dotted names."""
+  shown = lambda value: "" if value is None or value != value else value  # NaN is not equal to itself
+  found = {"problem": row["problem"], "architecture": row["architecture"], "method": method(row), "parameters": row["parameters"],
+           "num_train": row["num_train"], "num_nodes": row["num_nodes"]}
+  found |= {name: value for name, value in row.items() if "." in name}
+  return {name: shown(value) for name, value in found.items()}
+
+
+class Setting(NamedTuple):
+  """A row of a table: runs of one setting differ in their seed alone."""
+
+  problem: str
+  architecture: str
+  method: str
+  parameters: int
+  num_train: object
+  num_nodes: object
+  fields: tuple[tuple[str, object], ...]  # config fields in which the runs of the report differ
+
+
+def groups(runs: Sequence[dict]) -> dict[Setting, list[dict]]:
+  """Setting -> its runs, one a seed. Every table, figure, verdict and status pools runs by this alone."""
+  found: dict[Setting, list[dict]] = {}
   for row in runs:
-    key = (row["problem"], row["architecture"], method(row), row["parameters"], str(row["num_train"]))
-    found.setdefault(key, []).append(row)
+    known = parts(row)
+    fixed = [known.pop(name) for name in Setting._fields[:-1]]
+    found.setdefault(Setting(*fixed, tuple(known.items())), []).append(row)
   return found
+
+
+def apart(runs: Sequence[dict], *same: str) -> list[str]:
+  """The parts of the setting in which runs differ that are alike in `same` (parts, or columns)."""
+  names: dict[str, None] = {}
+  for alike in by(runs, lambda row: tuple((row | parts(row))[name] for name in same)).values():
+    known = [parts(row) for row in alike]
+    names |= {name: None for name in known[0] if any(one[name] != known[0][name] for one in known)}
+  return list(names)
+
+
+def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
+  """The runs in lots within which those alike in `same` differ in their seed alone; by what tells the lots apart, in words."""
+  names = apart(runs, *same)
+  return by(runs, lambda row: ", ".join(in_words(name, parts(row)[name]) for name in names))
+
+
+def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
+  """A title for each setting: `shown` (method, architecture, problem), and on a second line what else tells it from its likes."""
+  settings, shown = list(settings), shown or ("method", "architecture", "problem")
+  known = {one: one._asdict() | dict(one.fields) for one in settings}
+  found = {}
+  for one in settings:
+    likes = [known[other] for other in settings if all(known[other][name] == known[one][name] for name in shown)]
+    names = [name for name in known[one] if name != "fields" and any(other[name] != known[one][name] for other in likes)]
+    more = ", ".join(in_words(name, known[one][name]) for name in names)
+    found[one] = ", ".join(str(known[one][name]) for name in shown) + (f"\n{more}" if more else "")
+  return found
+
+
+def in_words(name: str, value) -> str:
+  """A part of a setting, as titles say it."""
+  number = lambda: f"{value:,.0f}" if isinstance(value, (int, float)) else value
+  if name == "parameters":
+    return f"{number()} parameters"
+  if name == "num_train":
+    return f"{number() or 'endless'} training examples"
+  if name == "num_nodes":
+    return f"{number()} node ids"
+  return f"{name.rpartition('.')[2]} {value}" if "." in name else str(value)
 
 
 def defined(rows: Iterable[dict], name: str) -> list[float]:
   """The defined values of a column."""
   found = (row.get(name, math.nan) for row in rows)
   return [value for value in found if isinstance(value, (int, float)) and not math.isnan(value)]
+
+
+def span(rows: Iterable[dict], name: str, form: str = ",.0f") -> str:
+  """The defined values of a column: one number, or from where to where; "" if there is none."""
+  found = defined(rows, name)
+  return " to ".join(dict.fromkeys(f"{value:{form}}" for value in (min(found), max(found)))) if found else ""
 
 
 def mean(rows: Iterable[dict], name: str) -> float:
@@ -89,7 +174,7 @@ def by(runs: Iterable[dict], key: Callable) -> dict:
 def is_path(row: dict) -> bool:
   """Whether the run's target is a path with a branch token."""
   if "branch_position" in row:
-    return not math.isnan(row["branch_position"])
+    return bool(defined([row], "branch_position"))
   return row["task"] == "path_star" and row["problem"].endswith(")")  # a report of version 0.1
 
 

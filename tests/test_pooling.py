@@ -1,0 +1,162 @@
+"""Runs are pooled over the seed alone, in every table, figure and verdict; every other field in which they differ tells them apart."""
+
+import csv
+import gzip
+import json
+import math
+
+import pytest
+
+from pathstar import config
+from pathstar.commands import cli
+from pathstar.commands import report as report_command
+from pathstar.errors import UserError
+from pathstar.reports import claims, figures, report
+from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
+from pathstar.reports.collect import COLUMNS, collect, thinned
+from pathstar.reports.rows import apart, find_csv, groups, read_csv, split, titles
+from pathstar.storage import workdir
+
+
+@pytest.fixture
+def made(tiny, tmp_path):
+  """made(cells, folder) writes finished runs with made-up metrics: exact match and curves follow from the seed and `score(cell)`."""
+  def make(cells, folder="runs", score=lambda cell: 0.5, steps=20):
+    for cell in cells:
+      one = config.resolve(config.override(config.default(), tiny.fields | cell), given=())
+      place = workdir.make(tmp_path / folder / "-".join(f"{k}={v}" for k, v in cell.items()).replace("/", "_"))
+      value = score(cell)
+      scores = {f"eval/{split}/{name}": value for split in ("test", "train") for name in ("exact_match", "branch_accuracy", "loss")}
+      scores |= {"eval/test/cheat_accuracy": 1.0, "eval/test/legal_mass": 1.0, "eval/test/branch_entropy": math.log(2),
+                 "eval/test/snowball_prediction": 0.3, "eval/test/token_error": 0.1, "eval/test/own/metric": 0.25}
+      scores |= {f"eval/test/position_{k}/{name}": value for k in range(one.task.answer_length) for name in ("accuracy", "loss")}
+      workdir.write_json(place / workdir.CONFIG, dict(one.fields))
+      rows = [{"step": step} | scores | ({"train/loss": 1.0, "train/accuracy": 0.5} if step else {}) for step in range(0, steps + 1, 10)]
+      (place / workdir.METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+      workdir.write_json(place / workdir.RESULT, {"status": "done", "steps": steps, "train_seconds": 1.0, "parameters": 100,
+                                                  "parameters_used": 100, **scores})
+    return tmp_path / folder
+
+  return make
+
+
+RATES = [{"optimizer.learning_rate": rate, "seed": seed} for rate in (1e-5, 1e-2) for seed in (0, 1)]
+solved_at = lambda cell: float(cell["optimizer.learning_rate"] > 1e-3)
+
+
+def test_two_learning_rates_are_two_rows_and_not_a_guess(made):
+  runs, _ = collect([made(RATES, score=solved_at)])
+  lines = report.markdown(runs).splitlines()
+  assert "| learning_rate |" in lines[0] and len(lines) == 4
+  assert "| 1e-05 | 0.000 | 0.000 0.000 | 0 of 2 |" in lines[2] and "| 0.01 | 1.000 | 1.000 1.000 | 2 of 2 |" in lines[3]
+  held, of, said = claims.fails(runs)
+  assert (held, of) == (0, 4) and "learning_rate 1e-05" in said and "learning_rate 0.01" in said
+
+
+def test_every_field_in_which_runs_differ_is_a_column_and_the_csv_has_every_metric(made, tmp_path):
+  cells = [{"optimizer.learning_rate": 1e-3, "optimizer.clip_norm": None}, {"optimizer.learning_rate": 1e-3},
+           {"objective.name": "multi_token", "objective.k": 3}, {"train.checkpoint_every": 20}]
+  folder = made(cells)
+  assert cli.run(report_command.main, [f"--workdir={folder}", f"--out={tmp_path / 'out'}"]) == 0
+  with open(tmp_path / "out" / "runs.csv") as file:
+    rows = list(csv.DictReader(file))
+  assert {"optimizer.clip_norm", "objective.k", "optimizer.learning_rate", "own/metric", "folder", "status",
+          "parameters_used"} <= rows[0].keys()
+  assert "train.checkpoint_every" not in rows[0] and "source" not in rows[0]  # it computes the same
+  assert {row["optimizer.clip_norm"] for row in rows} == {"None", "1"} and {row["objective.k"] for row in rows} == {"", "3"}
+  assert {row["own/metric"] for row in rows} == {"0.25"} and all((folder / row["folder"]).is_dir() for row in rows)
+  # Read again from the CSV, runs fall into the same groups.
+  direct, _ = collect([folder])
+  again = read_csv(tmp_path / "out" / "runs.csv")
+  assert [len(g) for g in groups(again).values()] == [len(g) for g in groups(direct).values()]
+  assert (tmp_path / "out" / "table.md").read_text() == report.markdown(again)
+
+
+def test_node_ids_are_not_pooled(made):
+  cells = [{"task.degree": d, "task.length": n, "task.num_nodes": ids, "seed": s}
+           for d in (2, 3) for n in (4, 5) for ids in (14, 20) for s in (0, 1)]
+  runs, curves = collect([made(cells, score=lambda cell: 0.2 if cell["task.num_nodes"] == 14 else 0.8)])
+  assert len(groups(runs)) == 8
+  figure = figures.heat_map(runs)
+  drawn = [axes for axes in figure.axes if axes.get_visible()]
+  assert {axes.get_title() for axes in drawn} == {f"next_token, transformer\n{ids} node ids" for ids in (14, 20)}
+  for axes in drawn:
+    want = "0.20" if "14" in axes.get_title() else "0.80"
+    assert len(axes.texts) == 4 and all(text.get_text().startswith(want) for text in axes.texts)
+  for name, make in (figures.ALL | CLAIM_FIGURES).items():
+    if (figure := make(runs, curves)) is not None and name in ("positions", "timeline", "snowball"):
+      shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+      assert len(set(shown)) == len(shown), name  # every panel says what it is
+
+
+@pytest.mark.parametrize("check", [claim.check for claim in claims.CLAIMS], ids=[claim.number for claim in claims.CLAIMS])
+def test_every_verdict_counts_runs_of_different_settings_apart(made, check):
+  cells = [cell | {"task.length": n, "task.num_nodes": 14} for n in (4, 5) for cell in RATES]
+  alone = [check(collect([made([c for c in cells if c["optimizer.learning_rate"] == rate], f"rate{rate}", solved_at)])[0])
+           for rate in (1e-5, 1e-2)]
+  held, of, _ = check(collect([made(cells, "both", solved_at)])[0])
+  assert (held, of) == tuple(a + b for a, b in zip(*(one[:2] for one in alone)))
+
+
+def test_settings_are_told_apart_in_words():
+  row = dict.fromkeys(COLUMNS, "") | {"objective": "next_token", "order": "forward", "problem": "G(2,5)", "architecture": "mamba",
+                                      "num_train": 1000, "num_nodes": 50, "parameters": 5000}
+  runs = [row | {"optimizer.learning_rate": rate, "train.num_steps": steps, "objective": name}
+          for rate, steps, name in ((0.1, 10, "next_token"), (0.2, 10, "next_token"), (0.1, 20, "teacherless"))]
+  assert apart(runs) == ["method", "optimizer.learning_rate", "train.num_steps"]
+  assert apart(runs, "method") == ["optimizer.learning_rate"]  # a budget of its own does not tell a method's runs apart
+  assert list(split(runs[:2], "method")) == ["learning_rate 0.1", "learning_rate 0.2"] and list(split(runs[:1])) == [""]
+  assert sorted(titles(groups(runs)).values()) == [
+      "next_token, mamba, G(2,5)\nlearning_rate 0.1", "next_token, mamba, G(2,5)\nlearning_rate 0.2", "teacherless, mamba, G(2,5)"]
+  nan = [row | {"num_train": math.nan}, row | {"num_train": float("nan")}]
+  assert len(groups(nan)) == 1
+
+
+def test_a_run_found_twice_counts_once_and_is_said(made, tmp_path, capsys):
+  a, b = made(RATES[:2], "a"), made(RATES[1:], "b")
+  (tmp_path / "b" / "link").symlink_to(a)
+  assert cli.run(report_command.main, [f"--workdir={a}", f"--workdir={b}", f"--out={tmp_path / 'out'}"]) == 0
+  assert "are found twice and count once" in capsys.readouterr().err
+  rows = read_csv(tmp_path / "out" / "runs.csv")
+  assert len(rows) == 4 and {row["source"] for row in rows} == {str(a), str(b)}
+  assert cli.run(report_command.main, [f"--workdir={a}", f"--workdir={b}"]) == 2
+
+
+def test_runs_of_one_name_have_curves_of_their_own(made, tmp_path):
+  for folder, seed in (("x", 0), ("y", 1)):
+    made([{"seed": seed}], f"all/{folder}")
+    (tmp_path / "all" / folder / f"seed={seed}").rename(tmp_path / "all" / folder / "same")
+  runs, curves = collect([tmp_path / "all"])
+  assert len({row["run_id"] for row in runs}) == 2 == len({row["run_id"] for row in curves})
+
+
+def test_endless_data_is_no_number_of_passes(made):
+  [run], _ = collect([made([{"data.num_train": None}])])
+  assert math.isnan(run["epochs"]) and "| endless |  | 20 |" in report.markdown([run])
+
+
+def test_curves_are_thinned_and_compressed_and_whole_where_asked(made, tmp_path, monkeypatch):
+  folder = made([{"seed": 0}], steps=10_000)
+  thin, whole = (collect([folder], most)[1] for most in (200, None))
+  at = lambda curves: [row["step"] for row in curves if row["position"] == "answer"]
+  assert len(at(whole)) == 1001 and len(at(thin)) == 200 and at(thin)[0] == 0 and at(thin)[-1] == 10_000
+  assert {row["position"] for row in thin} == {0, 1, 2, 3, "cheat", "answer", "answer_train", "training"}
+  gaps = [b - a for a, b in zip(at(thin), at(thin)[1:])]
+  assert max(gaps) <= 2 * min(gaps) + 10
+  monkeypatch.setattr(report, "_LARGE", 1000)
+  assert cli.run(report_command.main, [f"--workdir={folder}", f"--out={tmp_path / 'out'}"]) == 0
+  assert find_csv(tmp_path / "out", "curves").name == "curves.csv.gz" and not (tmp_path / "out" / "curves.csv").exists()
+  assert gzip.open(find_csv(tmp_path / "out", "curves"), "rt").readline() == "run_id,step,position,accuracy,loss\n"
+  assert cli.run(report_command.main, [f"--out={tmp_path / 'out'}"]) == 0  # drawn again from it
+
+
+def test_thinning_keeps_the_ends_and_what_is_rare():
+  rows = [{"step": s, "train/loss": 1.0} | ({"eval/test/loss": 1.0} if s % 100 == 0 else {}) for s in range(1001)]
+  kept = [row["step"] for row in thinned(rows, 50)]
+  assert kept[0] == 0 and kept[-1] == 1000 and {s for s in range(0, 1001, 100)} <= set(kept) and len(kept) <= 100
+  assert thinned(rows, None) == rows and thinned([], 5) == []
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+  with pytest.raises(UserError, match="holds no finished run"):
+    collect([tmp_path])
