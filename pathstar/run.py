@@ -1,7 +1,6 @@
 """A finished run, loaded: its model, parameters, config and task."""
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -12,7 +11,7 @@ from pathstar import config
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
 from pathstar.storage import workdir
-from pathstar.sweeps.folder import PLAN, pack_of
+from pathstar.sweeps.folder import PLAN, checkpoints_of, lineage
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.program import compile_program
 
@@ -49,7 +48,7 @@ def load(run_dir: str | os.PathLike) -> Run:
   folder = workdir.path(run_dir)
   if not (folder / workdir.CONFIG).exists():
     raise UserError(f"workdir = {str(run_dir)!r}: not a run's folder (it has no {workdir.CONFIG})")
-  resolve = lambda path: config.recorded(json.loads((path / workdir.CONFIG).read_text()))
+  resolve = lambda path: config.recorded(workdir.read_json(path / workdir.CONFIG))
   mine = resolve(folder)
   members, checkpoints = _pack_of(folder)
   if not checkpoints.is_dir():
@@ -73,8 +72,9 @@ def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   folder = folder if workdir.is_remote(folder) else folder.resolve()  # resolve() of gs://b/x is a local path
   for parent in folder.parents:
     if (parent / PLAN).exists() and folder.is_relative_to(parent / "runs"):
-      packs = json.loads((parent / PLAN).read_text())["packs"]
-      if found := pack_of(parent, packs, folder.relative_to(parent / "runs").as_posix()):
-        pack_id, paths = found
-        return [parent / "runs" / path for path in paths], parent / "packs" / pack_id / "checkpoints"
+      packs = workdir.read_json(parent / PLAN)["packs"]
+      line = lineage(parent, packs, folder.relative_to(parent / "runs").as_posix())
+      for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
+        if (place := checkpoints_of(parent, pack_id)).is_dir() or pack_id == line[0][0]:
+          return [parent / "runs" / path for path in paths], place
   return [folder], folder / "checkpoints"

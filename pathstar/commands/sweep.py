@@ -16,6 +16,7 @@ from pathstar.sweeps import status
 from pathstar.sweeps.execute import check_meshes, execute
 from pathstar.sweeps.folder import adopt, all_finished, prepare
 from pathstar.sweeps.packs import Pack, plan, shard
+from pathstar.sweeps.redo import redo
 
 _SLURM = pathlib.Path(pathstar.__file__).parent.parent / "launch" / "slurm.sh"
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
   parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
   parser.add_argument("--max_pack", type=int, help="at most this many runs in one program")
+  parser.add_argument("--redo", metavar="RUN", action="append", default=[], help="train this run again from the start, by itself, and "
+                      "keep what is left of it aside; may be given several times")
   parser.add_argument("--shard", metavar="i/n", help="run every n-th pack alone, from the i-th on (from 0)")
   parser.add_argument("--backend", choices=("local", "slurm"), default="local",
                       help="here, or as a SLURM array job through launch/slurm.sh")
@@ -48,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
   with hosts.together():
     if hosts.is_first():
       prepare(folder, packs)
+      redo(folder, packs, args.redo)
   return execute(folder, mine)
 
 

@@ -10,6 +10,6 @@ from pathstar.config.resolve import Config, check_used, differences, recorded, r
 from pathstar.config.sections import Data, Eval, Optimizer, Train
 
 __all__ = [
-    "FREE_FIELDS", "VALUE_FIELDS", "Config", "Data", "Eval", "Loaded", "Optimizer", "Train", "arguments", "cast_field", "check_used",
-    "default", "differences", "flatten", "load", "override", "packaged", "recorded", "resolve", "schema",
+    "FREE_FIELDS", "VALUE_FIELDS", "Config", "Data", "Eval", "Loaded", "Optimizer", "Train", "arguments",
+    "cast_field", "check_used", "default", "differences", "flatten", "load", "override", "packaged", "recorded", "resolve", "schema",
 ]

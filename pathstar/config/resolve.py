@@ -66,10 +66,11 @@ class Config:
 
   @property
   def steps_per_call(self) -> int:
-    if self.train.steps_per_call is not None:
-      return self.train.steps_per_call
-    common = math.gcd(*_cadences(self.train, self.eval).values())
-    return max(k for k in range(1, _MAX_STEPS_PER_CALL + 1) if common % k == 0)
+    return self.train.steps_per_call or _largest_divisor(*_cadences(self.train, self.eval).values())
+
+  def steps_per_call_of_version_0_1(self, checkpoint_every: int) -> int:
+    """There they had to divide the cadence of checkpoints too."""
+    return self.train.steps_per_call or _largest_divisor(*_cadences(self.train, self.eval).values(), checkpoint_every)
 
   @property
   def value_fields(self) -> tuple[str, ...]:
@@ -175,7 +176,12 @@ def _check_fit(config: Config) -> None:
             f"a divisor of {name} = {cadence}")
 
 
+def _largest_divisor(*numbers: int) -> int:
+  common = math.gcd(*numbers)
+  return max(k for k in range(1, _MAX_STEPS_PER_CALL + 1) if common % k == 0)
+
+
 def _cadences(train: Train, evals: Eval) -> dict[str, int]:
-  cadences = {"train.num_steps": train.num_steps, "train.log_every": train.log_every,
-              "train.checkpoint_every": train.checkpoint_every, "eval.every": evals.every}
+  """What dispatches must end at. Not checkpoints: when these are made is free to change, and what a dispatch logs is not."""
+  cadences = {"train.num_steps": train.num_steps, "train.log_every": train.log_every, "eval.every": evals.every}
   return cadences | ({"eval.decode_every": evals.decode_every} if evals.decode_every else {})

@@ -23,9 +23,9 @@ class Train:
 
   batch_size: int = 64  # examples per step, over all devices
   num_steps: int = 1000  # optimiser steps
-  steps_per_call: int | None = None  # steps per dispatch; divides every cadence; None: the largest that does, up to 50
+  steps_per_call: int | None = None  # steps per dispatch; divides all cadences but that of checkpoints; None: the most that do, up to 50
   log_every: int = 100  # steps between training metrics, which are means over the last call
-  checkpoint_every: int = 1000  # steps between checkpoints
+  checkpoint_every: int = 1000  # steps between checkpoints, each made at the end of a dispatch
   keep_checkpoints: int = 2  # newest checkpoints kept
 
   def __post_init__(self):

@@ -87,6 +87,11 @@ def all_of(holds: bool) -> bool:
   return holds if not several() else bool(multihost_utils.process_allgather(np.array(holds)).all())
 
 
+def of_first(number: int) -> int:
+  """The first process's number, on all: what it alone can read on disk."""
+  return number if not several() else int(multihost_utils.broadcast_one_to_all(np.array(number)))
+
+
 def everywhere(tree):
   """Arrays on the current mesh, each whole on every process. Starts the exchange and does not wait for it."""
   if not several():

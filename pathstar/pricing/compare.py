@@ -6,7 +6,6 @@ draws it.
 """
 
 import dataclasses
-import json
 import pathlib
 import shlex
 import time
@@ -151,7 +150,7 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
 
 def redraw(out: pathlib.Path) -> None:
   """table.md, a figure if there are several lengths, and a README that says where they come from, from the files in `out`."""
-  rows, source = read_csv(out / "runs.csv"), json.loads((out / "provenance.json").read_text())
+  rows, source = read_csv(out / "runs.csv"), workdir.read_json(out / "provenance.json")
   lines = "\n".join(markdown(rows)) + "\n"
   (out / "table.md").write_text(lines)
   picture = []

@@ -40,7 +40,7 @@ def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS
   twice = []
   for folder in folders:
     for file in sorted(folder.rglob(workdir.RESULT)):
-      made = config.recorded(json.loads((file.parent / workdir.CONFIG).read_text()))
+      made = config.recorded(workdir.read_json(file.parent / workdir.CONFIG))
       key = json.dumps({name: value for name, value in made.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
       (twice.append(file.parent) if key in found else found.update({key: (folder, file.parent, made)}))
   if twice:
@@ -56,7 +56,7 @@ def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS
     rows = list(metrics.read(place))
     where = {"folder": place.relative_to(folder).as_posix()} | ({"source": str(folder)} if len(folders) > 1 else {})
     fields = {name: _cell(made.fields.get(name, "")) for name in differing}
-    result = json.loads((place / workdir.RESULT).read_text())
+    result = workdir.read_json(place / workdir.RESULT)
     runs.append(_run_row(run_id, made, result) | _when(rows) | where | fields)
     curves += [{"run_id": run_id} | point for row in thinned(rows, max_points) for point in _points(row)]
   by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")

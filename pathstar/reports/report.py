@@ -3,7 +3,6 @@
 `note` in provenance.json is for what a reader should know beside them.
 """
 
-import json
 import math
 import pathlib
 import shlex
@@ -49,7 +48,7 @@ def provenance(folder: pathlib.Path) -> dict:
   """Where results come from: command, commit, hardware and versions of the sweep or run in `folder`."""
   for name in ("sweep.json", workdir.ENVIRONMENT):
     if (folder / name).exists():
-      return {k: v for k, v in json.loads((folder / name).read_text()).items() if k not in ("packs", "work", "common", "runs")}
+      return {k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs")}
   return {}
 
 
@@ -89,7 +88,7 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
 def draw(out: pathlib.Path, name: str) -> None:
   """Draws table, figures and README from the CSV files in `out`."""
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
-  source = json.loads((out / "provenance.json").read_text())
+  source = workdir.read_json(out / "provenance.json")
   (out / "table.md").write_text(markdown(runs))
   drawn = []
   for figure_name, make in FIGURES.items():

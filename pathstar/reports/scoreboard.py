@@ -1,6 +1,5 @@
 """The scoreboard of all claims, results/README.md: computed from the CSV files of the reports beside it."""
 
-import json
 import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -8,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathstar.errors import UserError
 from pathstar.reports.claims import CLAIMS, NEAR, Verdict, is_made_for, verdict
 from pathstar.reports.rows import defined, paths, read_csv
+from pathstar.storage import workdir
 
 Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv, provenance
 
 
 def _reports(root: pathlib.Path) -> list[Report]:
   """All reports of runs in `root`."""
-  return [(file.parent, read_csv(file.parent / "runs.csv"), json.loads((file.parent / "provenance.json").read_text()))
+  return [(file.parent, read_csv(file.parent / "runs.csv"), workdir.read_json(file.parent / "provenance.json"))
           for file in sorted(root.glob("*/curves.csv"))]
 
 

@@ -78,8 +78,19 @@ def claim(folder: pathlib.Path, fields: Mapping, about: Callable[[], Mapping], c
     write_json(folder / ENVIRONMENT, about())
     write_json(file, dict(fields))
     return
-  if said := changed(json.loads(file.read_text())):
+  if said := changed(read_json(file)):
     raise UserError(f"workdir = {str(folder)!r}: holds a run with another config ({'; '.join(said)}); choose another workdir")
+
+
+def read_json(file: pathlib.Path) -> dict:
+  """A JSON object. Raises UserError, which says what is wrong with the file, if it holds none."""
+  try:
+    value = json.loads(file.read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f"{file}: can't be read as JSON ({error}); it is damaged or was cut short") from None
+  if not isinstance(value, dict):
+    raise UserError(f"{file}: holds no JSON object; it is damaged or not ours")
+  return value
 
 
 def write_json(file: pathlib.Path, value) -> None:

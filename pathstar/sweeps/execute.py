@@ -1,7 +1,8 @@
 """Runs the packs of a sweep, so that several processes can share one folder and a crash costs only what is to blame for it.
 
 A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
-crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves.
+crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves. The
+parts go on from its newest checkpoint.
 A crash of one of several processes of a job ends the job.
 """
 
@@ -20,10 +21,10 @@ from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Stopped, UserError
 from pathstar.storage import workdir
 from pathstar.storage.locks import lock
-from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, finished, split_of
+from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, finished, split_of
 from pathstar.sweeps.packs import Pack, part
 from pathstar.training.signals import stop_on_signals
-from pathstar.training.train import train
+from pathstar.training.train import Inherited, train
 
 
 def check_meshes(packs: Sequence[Pack]) -> None:
@@ -85,7 +86,7 @@ def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
           stack.enter_context(lock(place))
       if parts := split_of(folder, pack.pack_id):
         runs = {run.path: run for run in pack.runs}
-        return [part([runs[path] for path in paths]) for paths in parts.values()]
+        return [part([runs[path] for path in paths], pack) for paths in parts.values()]
       if all_finished(folder, pack):  # by another process, a moment ago
         return []
       print(f"{pack.pack_id}", flush=True)
@@ -110,11 +111,22 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path) -> list[Pack] 
     if crash.bad_input or (len(todo) == 1 and (last or crash.out_of_memory)):
       return crash.error
     if last or crash.out_of_memory:
-      parts = [part(todo[first:first + size]) for first in range(0, len(todo), size)]
+      parts = [part(todo[first:first + size], pack) for first in range(0, len(todo), size)]
       workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
       print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
       return parts
     print(f"{pack.pack_id}: tried once more", flush=True)
+
+
+def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:
+  """Where a part of a split pack goes on from: the checkpoints of the nearest pack that it came from."""
+  parent = pack.parent
+  while parent is not None:
+    if (place := checkpoints_of(folder, parent.pack_id)).is_dir():
+      paths = [run.path for run in parent.runs]
+      return Inherited(place, tuple(paths.index(run.path) for run in pack.runs), len(paths))
+    parent = parent.parent
+  return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +142,7 @@ class Crash:
 def _attempt(folder: pathlib.Path, pack: Pack) -> Crash | None:
   try:
     train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
-                folder / "packs" / pack.pack_id / "checkpoints")
+          checkpoints_of(folder, pack.pack_id), _inherited(folder, pack))
   except Stopped:
     raise
   except Exception as error:

@@ -23,7 +23,7 @@ PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
 def adopt(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
   """The packs under the names that the folder knows them by: the same, unless it was planned before a field was added."""
   file = folder / PLAN
-  if not file.exists() or (plan := json.loads(file.read_text()))["packs"] == listing(packs):
+  if not file.exists() or (plan := workdir.read_json(file))["packs"] == listing(packs):
     return list(packs)
   if "common" not in plan:
     renamed = legacy.renamed(packs)
@@ -45,7 +45,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
     if file.exists():
-      held = json.loads(file.read_text())["packs"]
+      held = workdir.read_json(file)["packs"]
       if held != listed:
         same_runs = sorted(sum(held.values(), [])) == sorted(sum(listed.values(), []))
         raise UserError(f"workdir = {str(folder)!r}: holds " + (
@@ -86,15 +86,24 @@ def listing(packs: Sequence[Pack]) -> dict[str, list[str]]:
 def split_of(folder: pathlib.Path, pack_id: str) -> dict[str, list[str]]:
   """The packs that a pack was split into after it crashed, as in sweep.json; empty if it is whole."""
   file = folder / "packs" / pack_id / SPLIT
-  return json.loads(file.read_text()) if file.exists() else {}
+  return workdir.read_json(file) if file.exists() else {}
+
+
+def lineage(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> list[tuple[str, list[str]]]:
+  """(pack_id, paths of its runs) of the pack that the run at `path` was planned in, and of those that it was split into, to the last."""
+  for pack_id, paths in packs.items():
+    if path in paths:
+      return [(pack_id, paths), *lineage(folder, split_of(folder, pack_id), path)]
+  return []
 
 
 def pack_of(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> tuple[str, list[str]] | None:
   """(pack_id, paths of its runs) of the pack that the run at `path` trains in, splits followed; None if it is in none."""
-  for pack_id, paths in packs.items():
-    if path in paths:
-      return pack_of(folder, split_of(folder, pack_id), path) or (pack_id, paths)
-  return None
+  return next(reversed(lineage(folder, packs, path)), None)
+
+
+def checkpoints_of(folder: pathlib.Path, pack_id: str) -> pathlib.Path:
+  return folder / "packs" / pack_id / "checkpoints"
 
 
 def finished(folder: pathlib.Path, run: PlannedRun) -> bool:

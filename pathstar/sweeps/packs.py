@@ -37,10 +37,11 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Pack:
-  """Runs that train as one program."""
+  """Runs that train as one program. `parent`: the pack that it was split from, from whose checkpoint it goes on."""
 
   pack_id: str
   runs: tuple[PlannedRun, ...]
+  parent: "Pack | None" = dataclasses.field(default=None, compare=False, repr=False)
 
 
 def pack(runs: Sequence[PlannedRun]) -> Pack:
@@ -48,10 +49,11 @@ def pack(runs: Sequence[PlannedRun]) -> Pack:
   return Pack(f"{runs[0].run_id}-x{len(runs)}", tuple(runs))
 
 
-def part(runs: Sequence[PlannedRun]) -> Pack:
-  """A pack of what is left of a larger one: its mesh shares out no more runs than there are."""
+def part(runs: Sequence[PlannedRun], parent: Pack) -> Pack:
+  """A pack of some runs of a larger one: its mesh shares out no more runs than there are."""
   fewer = lambda mesh: re.sub(r"\brun=(\d+)", lambda match: f"run={math.gcd(int(match[1]), len(runs))}", mesh)
-  return pack([dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs])
+  fitting = [dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs]
+  return dataclasses.replace(pack(fitting), parent=parent)
 
 
 def run_id(run: config.Config, told_by: Sequence[str] = ()) -> str:

@@ -6,7 +6,6 @@ waiting otherwise.
 
 import collections
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Sequence
@@ -49,13 +48,13 @@ def read(folder: pathlib.Path) -> list[Entry]:
   """All runs of the sweep in `folder`, in the order of its plan. Raises UserError if there is none."""
   if not (folder / PLAN).exists():
     raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN})")
-  plan = json.loads((folder / PLAN).read_text())
+  plan = workdir.read_json(folder / PLAN)
   entries = []
   for planned, paths in plan["packs"].items():
     for path in paths:
       pack_id, _ = pack_of(folder, {planned: paths}, path)
       place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
-      result = json.loads(file.read_text()) if file.exists() else {}
+      result = workdir.read_json(file) if file.exists() else {}
       state = result.get("status") or ("running" if holder(place) else
                                        "failed" if (place / ERROR).exists() else "waiting")
       entries.append(Entry(path, pack_id, state, plan["work"][planned], result))
@@ -90,7 +89,7 @@ def running(folder: pathlib.Path, entries: Sequence[Entry]) -> list[Running]:
     rows = metrics.read(run)
     rate = next((row["perf/steps_per_sec"] for row in reversed(rows) if "perf/steps_per_sec" in row), None)
     config = run / workdir.CONFIG
-    num_steps = json.loads(config.read_text())["train.num_steps"] if config.exists() else 0
+    num_steps = workdir.read_json(config)["train.num_steps"] if config.exists() else 0
     found.append(Running(pack_id, rows[-1]["step"] if rows else 0, num_steps, rate,
                          holder(folder / "packs" / pack_id) or "a process that has just ended", sum(e.work for e in members)))
   return found

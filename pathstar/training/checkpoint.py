@@ -7,8 +7,10 @@ is to save.
 import itertools
 import logging
 import pathlib
+from collections.abc import Sequence
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from pathstar.devices import hosts
@@ -32,10 +34,11 @@ class Checkpoints:
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
     self._manager.save(step, args=args, force=True)
 
-  def restore(self, abstract_state, shardings) -> tuple[int, object, dict] | None:
-    """(step, state, extra) of the newest checkpoint that can be read, or None if there is none.
+  def restore(self, abstract_state, shardings, at_most: int | None = None) -> tuple[int, object, dict] | None:
+    """(step, state, extra) of the newest checkpoint, of a step of `at_most`, that can be read, or None if there is none.
 
-    Where one can't be read and an older one can, it is set aside as `<step>.corrupt`, with a warning.
+    Where one can't be read and an older one can, it is set aside as `<step>.corrupt`, with a warning; where it is of a later step, as
+    `<step>.ahead`.
 
     Raises:
       UserError: there are checkpoints and none can be read, be it that the disk or the network is to blame; all stay in place.
@@ -43,7 +46,8 @@ class Checkpoints:
     target = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract_state, shardings)
     steps = sorted(self._manager.all_steps(), reverse=True)
-    torn = []
+    ahead = [step for step in steps if at_most is not None and step > at_most]
+    steps, torn = [step for step in steps if step not in ahead], []
     for step in steps:
       args = ocp.args.Composite(state=ocp.args.StandardRestore(target), extra=ocp.args.JsonRestore())
       restored = None
@@ -53,20 +57,33 @@ class Checkpoints:
         _log.warning("checkpoint %d can't be read (%s: %s)", step, type(error).__name__,
                      str(error).splitlines()[0][:200] if str(error) else "")
       if hosts.all_of(restored is not None):
-        self._set_aside(torn)
+        self._set_aside(torn, "corrupt")
+        self._set_aside(ahead, "ahead")
         return step, restored.state, restored.extra
       torn.append(step)
     if steps:
       raise UserError(f"{self._folder}: none of its checkpoints can be read (the log says why); to start from step 0, move them away")
     return None
 
-  def _set_aside(self, steps: list[int]) -> None:
+  def restore_rows(self, abstract_state, shardings, rows: Sequence[int], number: int, at_most: int | None) -> tuple | None:
+    """As `restore`, of some runs (`rows`, places on the leading axis) of a pack of `number` whose checkpoints these are."""
+    whole = jax.tree.map(lambda x: jax.ShapeDtypeStruct((number, *x.shape[1:]), x.dtype), abstract_state)
+    one_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    restored = self.restore(whole, jax.tree.map(lambda _: one_device, shardings), at_most)
+    if restored is None:
+      return None
+    step, state, extra = restored
+    return step, jax.tree.map(lambda x, s: jax.device_put(x[np.array(rows)], s), state, shardings), extra
+
+  def _set_aside(self, steps: list[int], why: str) -> None:
     if not steps:
       return
     self._manager.close()
     for step in steps if hosts.is_first() else ():
-      _log.warning("checkpoint %d is set aside as %d.corrupt", step, step)
-      (self._folder / str(step)).rename(self._folder / f"{step}.corrupt")
+      names = (f"{step}.{why}" + (f".{number}" if number > 1 else "") for number in itertools.count(1))
+      name = next(name for name in names if not (self._folder / name).exists())
+      _log.warning("checkpoint %d is set aside as %s", step, name)
+      (self._folder / str(step)).rename(self._folder / name)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
 
   def preempted(self) -> bool:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from pathstar.devices import hosts
+from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.training import tensorboard
 from pathstar.training.progress import Progress
@@ -27,7 +28,7 @@ class Writer:
   def __init__(self, folder: pathlib.Path, start_step: int):
     """Opens the run's files and cuts them back to `start_step` (0: nothing was written yet)."""
     self._folder, self._local = folder, workdir.staging(folder)
-    kept = [row for row in read(folder) if row["step"] <= start_step] if start_step else []
+    kept = [row for row in _read(folder)[0] if row["step"] <= start_step] if start_step else []
     path = self._local / workdir.METRICS
     workdir.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     self._file = open(path, "a")
@@ -113,10 +114,41 @@ class Recorder:
 
 
 def read(folder: pathlib.Path) -> list[dict]:
-  """The rows of a run's metrics, in order. A last line cut short by a crash is passed over."""
-  path = workdir.path(folder) / workdir.METRICS
-  rows = []
-  for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
-    if line.endswith("\n"):
-      rows.append(json.loads(line))
+  """The rows of a run's metrics, in order. A last line cut short by a crash is passed over.
+
+  Raises:
+    UserError: another line is damaged, or out of order.
+  """
+  rows, damaged = _read(folder)
+  if damaged:
+    raise UserError(f"{workdir.path(folder) / workdir.METRICS}: line {damaged} is damaged or out of order")
   return rows
+
+
+def whole_until(folder: pathlib.Path, due: Sequence[int]) -> int:
+  """The step up to which a run's metrics are whole: the last of the steps `due` before one that is missing; -1: the first is."""
+  rows, _ = _read(folder)
+  steps = [row["step"] for row in rows]
+  reached = -1
+  for number, step in enumerate(due):
+    if number >= len(steps) or steps[number] != step:
+      break
+    reached = step
+  return reached
+
+
+def _read(folder: pathlib.Path) -> tuple[list[dict], int | None]:
+  """The rows up to the first damaged line, and its number, or None."""
+  path = workdir.path(folder) / workdir.METRICS
+  lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+  rows, last = [], -1
+  for number, line in enumerate(lines[:-1], 1):  # what follows the last line's end is cut short, or nothing
+    try:
+      row = json.loads(line)
+      if row["step"] <= last:
+        return rows, number
+      last = row["step"]
+    except (ValueError, KeyError, TypeError):
+      return rows, number
+    rows.append(row)
+  return rows, None

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import sys
 import time
@@ -15,7 +16,7 @@ from pathstar import evals
 from pathstar.config import Config, differences
 from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh, over_runs
-from pathstar.errors import Stopped
+from pathstar.errors import Stopped, UserError
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
@@ -31,7 +32,17 @@ from pathstar.training.signals import stop_on_signals
 _SAME = 0.02  # exact match of one pass and of what is generated may differ by this, through rounding, and be the same
 
 
-def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path) -> list[dict]:
+@dataclasses.dataclass(frozen=True)
+class Inherited:
+  """Checkpoints of a larger pack that some runs come from: their places in it, and how many runs it has."""
+
+  folder: pathlib.Path
+  rows: tuple[int, ...]
+  number: int
+
+
+def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path,
+          inherited: Inherited | None = None) -> list[dict]:
   """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
 
   Of several processes all call this, and all but the first return an empty list.
@@ -40,22 +51,27 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     configs: the runs; they differ in `Config.value_fields` alone.
     folders: a folder for each run.
     checkpoint_folder: where the pack's checkpoints go.
+    inherited: where the pack goes on from if it has no checkpoint of its own.
 
   Raises:
     UserError: a folder is in use, belongs to something else, or holds a run with another config.
     Stopped: a signal came; a checkpoint is saved.
   """
-  config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
   with contextlib.ExitStack() as stack:
     enter = lambda resource: stack.enter_context(contextlib.closing(resource))
-    _claim(stack, configs, folders)
+    configs = _claim(stack, configs, folders)
+    config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
+    if hosts.of_first(all((folder / workdir.RESULT).exists() for folder in folders)):  # nothing finished is undone
+      return [workdir.read_json(folder / workdir.RESULT) for folder in folders] if hosts.is_first() else []
     mesh = make_mesh(config.mesh, len(configs), config.train.batch_size)
     stack.enter_context(jax.set_mesh(mesh))
     program = compile_program(configs, mesh)
     values = over_runs(mesh, pack_values(configs))
 
     checkpoints = enter(Checkpoints(checkpoint_folder, config.train.keep_checkpoints))
-    restored = checkpoints.restore(program.abstract_state, program.state_shardings)
+    restored = _restore(configs, folders, checkpoints, program)
+    if restored is None and inherited and all((folder / workdir.METRICS).exists() for folder in folders):
+      restored = _restore(configs, folders, enter(Checkpoints(inherited.folder, config.train.keep_checkpoints)), program, inherited)
     start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
     if start_step and hosts.is_first():
       print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
@@ -79,7 +95,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
       recorder.push(step, found, after=logged)
       all_diverged = bool((recorder.diverged_at >= 0).all())
       stop = stopped()
-      if step % config.train.checkpoint_every == 0 or step == num_steps or stop or all_diverged:
+      due = step // config.train.checkpoint_every > (step - steps_per_call) // config.train.checkpoint_every
+      if due or step == num_steps or stop or all_diverged:
         recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
         checkpoints.save(step, state, {"train_seconds": seconds()})
       if all_diverged:
@@ -103,6 +120,42 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   return results
 
 
+def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoints: Checkpoints, program: Program,
+             inherited: Inherited | None = None):
+  """The newest checkpoint that the metrics of every run reach: what is written is never continued with a gap.
+
+  Raises:
+    UserError: there are checkpoints, and some run's metrics reach none of them.
+  """
+  at_most, lost, state_of = None, "", (program.abstract_state, program.state_shardings)
+  newest = lambda: (checkpoints.restore(*state_of, at_most) if inherited is None else
+                    checkpoints.restore_rows(*state_of, inherited.rows, inherited.number, at_most))
+  while (restored := newest()) is not None:
+    step, state, _ = restored
+    diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
+    reached = step
+    for config, folder, diverged in zip(configs, folders, diverged_at, strict=True) if hosts.is_first() else ():
+      due = [s for s in _written(config) if s <= step and not 0 <= diverged <= s]
+      if due and (whole := metrics.whole_until(folder, due)) < min(reached, due[-1]):
+        reached = whole
+        lost = f"{folder}: its metrics " + (f"are not whole beyond step {whole}" if whole >= 0 else "are missing")
+    if (at_most := hosts.of_first(reached)) == step:
+      return restored
+    if lost:
+      print(f"{lost}, though there is a checkpoint of step {step}", file=sys.stderr, flush=True)
+  with hosts.together():
+    if lost:
+      raise UserError(f"{lost}, and no checkpoint is as old; to train it again from the start, start the sweep once with --redo=RUN, or "
+                      "choose another workdir for a run of its own")
+  return None
+
+
+def _written(config: Config) -> list[int]:
+  """The steps at which a run's metrics have a row."""
+  every = [n for n in (config.train.log_every, config.eval.every, config.eval.decode_every) if n is not None]
+  return sorted({step for n in every for step in range(0, config.train.num_steps + 1, n)} | {config.train.num_steps})
+
+
 def evaluate(program: Program, values, params, examples: dict[str, dict], generate: bool) -> dict[str, jax.Array]:
   """All metrics of each run (R,) by tag, on both splits; `generate`: also those of what the models produce."""
   found = {}
@@ -114,12 +167,25 @@ def evaluate(program: Program, values, params, examples: dict[str, dict], genera
   return found
 
 
-def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> None:
-  """Locks the runs' folders until the stack is left, and records in them what runs there or checks that it is the same."""
+def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> list[Config]:
+  """Locks the runs' folders until the stack is left, and records in them what runs there or checks that it is the same.
+
+  Returns the configs with all that was derived from them when the runs began.
+  """
   with hosts.together():
     for config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
       stack.enter_context(lock(workdir.make(folder)))
       workdir.claim(folder, config.fields, environment, lambda old, config=config: differences(config, old))
+  steps = hosts.of_first(_steps_per_call(configs[0], folders[0]) if hosts.is_first() else 0)
+  return [dataclasses.replace(c, train=dataclasses.replace(c.train, steps_per_call=steps)) for c in configs]
+
+
+def _steps_per_call(config: Config, folder: pathlib.Path) -> int:
+  """What a dispatch logs is a mean over its steps: the number stays what it was when the run began."""
+  about = folder / workdir.ENVIRONMENT
+  if not about.exists() or "random" in workdir.read_json(about):  # which version 0.1 did not record
+    return config.steps_per_call
+  return config.steps_per_call_of_version_0_1(workdir.read_json(folder / workdir.CONFIG)["train.checkpoint_every"])
 
 
 def _title(folders: Sequence[pathlib.Path]) -> str:
@@ -135,7 +201,11 @@ def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: flo
   ended = {"status": "done", "steps": config.train.num_steps, "train_seconds": round(seconds, 2), **parameter_counts(config)}
   if diverged_at >= 0:
     return ended | {"status": "diverged", "steps": diverged_at}
-  scores = {name: value for name, value in metrics.read(folder)[-1].items() if name.startswith("eval/")}
+  last = metrics.read(folder)[-1]
+  scores = {name: value for name, value in last.items() if name.startswith("eval/")}
+  if last["step"] != config.train.num_steps or not scores:
+    raise UserError(f"{folder / workdir.METRICS}: ends at step {last['step']}, without the evaluation of step {config.train.num_steps}; no "
+                    "result is written")
   one_pass, generated = scores.get("eval/test/exact_match"), scores.get("eval/test/generated_exact_match")
   if one_pass is not None and generated is not None and abs(one_pass - generated) > _SAME:
     print(f"warning: {folder.name}: exact match is {one_pass:.3f} by one pass and {generated:.3f} of what is generated; objective "

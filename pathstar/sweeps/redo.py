@@ -1,0 +1,48 @@
+"""Doing single runs of a sweep again, from the start: for one whose files were lost or damaged."""
+
+import itertools
+import json
+import pathlib
+from collections.abc import Sequence
+
+from pathstar.errors import UserError, nearest
+from pathstar.storage import workdir
+from pathstar.storage.locks import lock
+from pathstar.sweeps.folder import PLAN, SPLIT, checkpoints_of, pack_of
+from pathstar.sweeps.packs import Pack, pack
+
+
+def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> None:
+  """Sets aside what is left of each run (a name is its id or its path), so that it trains again by itself. Its siblings go on.
+
+  Raises:
+    UserError: there is no such run.
+    Held: its pack is in training.
+  """
+  runs = {name: run for one in packs for run in one.runs for name in (run.run_id, run.path)}
+  for name in names:
+    if name not in runs:
+      raise UserError(f"--redo = {name!r}: no such run in this sweep{nearest(name, runs)}")
+    run = runs[name]
+    planned = workdir.read_json(folder / PLAN)["packs"] if (folder / PLAN).exists() else {}
+    if (found := pack_of(folder, planned, run.path)) is None:
+      continue  # nothing was planned there yet
+    pack_id, paths = found
+    with lock(workdir.make(folder / "packs" / pack_id)):
+      for file in (folder / "runs" / run.path).glob("*"):
+        if file.name in (workdir.RESULT, workdir.METRICS) or file.name.startswith("events.out."):
+          _set_aside(file)
+      if len(paths) == 1:
+        _set_aside(checkpoints_of(folder, pack_id))
+        continue
+      rest = [one for path in paths if path != run.path for one in [runs[path]]]
+      parts = {one.pack_id: [r.path for r in one.runs] for one in (pack(rest), pack([run]))}
+      workdir.write_text(folder / "packs" / pack_id / SPLIT, json.dumps(parts, indent=2) + "\n")
+    print(f"{run.run_id}: set aside, and trained again by itself")
+
+
+def _set_aside(file: pathlib.Path) -> None:
+  """Renames it to a name that is free and that nothing reads."""
+  if file.exists():
+    names = (f"redone.{file.name}" + (f".{number}" if number > 1 else "") for number in itertools.count(1))
+    file.rename(next(file.with_name(name) for name in names if not file.with_name(name).exists()))
