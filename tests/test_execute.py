@@ -36,7 +36,7 @@ def trained(monkeypatch):
   """
   record = types.SimpleNamespace(packs=[], crash=lambda configs: None)
 
-  def fake(configs, folders, checkpoint_folder):
+  def fake(configs, folders, checkpoint_folder, inherited):
     record.packs.append([folder.name for folder in folders])
     if error := record.crash(configs):
       raise error

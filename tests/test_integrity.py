@@ -73,7 +73,8 @@ def test_metrics_that_do_not_reach_the_checkpoint_are_not_continued(tiny, tmp_pa
   assert [json.loads(line)["step"] for line in lines] == list(range(0, 31, 5))
   damages = {
       "cut": lines[:5], "cut inside": [*lines[:5], lines[5][:20]], "a line lost": lines[:5] + lines[6:],
-      "a line twice": lines[:6] + lines[5:], "mangled": [*lines[:5], b"\xff\x00{" + lines[5][3:], lines[6]], "swapped": [*lines[:5], lines[6], lines[5]],
+      "a line twice": lines[:6] + lines[5:],
+      "mangled": [*lines[:5], b"\xff\x00{" + lines[5][3:], lines[6]], "swapped": [*lines[:5], lines[6], lines[5]],
       "another thing": [*lines[:5], b"[1, 2]\n", lines[6]],
   }
   for name, kept in damages.items():

@@ -30,11 +30,15 @@ def environment() -> dict:
 
 
 def commit() -> str:
-  """The git commit of this source tree, `+` if changed since, or "unknown" outside a checkout."""
+  """The git commit of this source tree, `+` if changed since, or "unknown" where it is not a checkout of its own."""
+  # Whatever the surroundings say of git, and whatever project encloses an installed package.
+  ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
   git = ["git", "-C", str(_PACKAGE)]
+  run = lambda *words: subprocess.run([*git, *words], capture_output=True, text=True, check=True, env=ours).stdout.strip()
   try:
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno", "--", "."], capture_output=True, text=True, check=True).stdout
+    if pathlib.Path(run("rev-parse", "--show-toplevel")).resolve() != _PACKAGE.parent.resolve() or not run("ls-files", "__init__.py"):
+      return "unknown"
+    head, changed = run("rev-parse", "--short=12", "HEAD"), run("status", "--porcelain", "-uno", "--", ".")
   except (OSError, subprocess.CalledProcessError):
     return "unknown"
   return head + ("+" if changed else "")
