@@ -140,7 +140,7 @@ def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, 
   assert command("--dry_run") == 0
   first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "to do" in line)
   with lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep_command, "prepare", lambda folder, packs: None)
+    patch.setattr(sweep_command, "prepare", lambda folder, packs: packs)
     assert command() == 0
     assert [len(names) for names in trained.packs] == [2]
     assert "2 of 4 runs finished" in (out := capsys.readouterr().out) and "2 more are in the hands of other processes" in out

@@ -13,7 +13,7 @@ from pathstar.errors import UserError
 from pathstar.objectives.multi_token import MultiToken
 from pathstar.objectives.next_token import NextToken
 from pathstar.storage import workdir
-from pathstar.sweeps.folder import adopt, listing, prepare
+from pathstar.sweeps.folder import listing, prepare, reconcile
 from pathstar.sweeps.packs import plan
 from pathstar.training import metrics, train
 
@@ -53,7 +53,7 @@ def test_a_field_added_to_one_objective_changes_no_run_of_another(base, added, t
   prepare(tmp_path, before)
   added("multi_token", MultiTokenWithMore)
   after = plan(base, CELLS[::2])
-  assert listing(before) == listing(after) == listing(adopt(tmp_path, after))
+  assert listing(before) == listing(after) == listing(reconcile(tmp_path, after).packs)
 
 
 @pytest.mark.parametrize("name, objective", [("multi_token", MultiTokenWithMore), ("next_token", NextTokenWithMore)])
@@ -62,11 +62,10 @@ def test_a_sweep_goes_on_under_its_names_when_its_own_objective_gets_a_field(bas
   prepare(tmp_path, before)
   added(name, objective)
   after = plan(base, CELLS)
-  assert listing(after) != listing(before) == listing(adopt(tmp_path, after))
-  prepare(tmp_path, adopt(tmp_path, after))
+  assert listing(after) != listing(before) == listing(reconcile(tmp_path, after).packs)
+  assert listing(prepare(tmp_path, after)) == listing(before) and not reconcile(tmp_path, after).added
   other = plan(base, [cell | ({"objective.smoothing": 0.2} if cell.get("objective.name", "next_token") == name else {}) for cell in CELLS])
-  with pytest.raises(UserError, match="holds another sweep"):
-    prepare(tmp_path, adopt(tmp_path, other))
+  assert reconcile(tmp_path, other).added  # another value is another run
 
 
 def test_a_half_done_sweep_is_resumed_after_a_field_was_added(tiny, added, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from pathstar import config
 from pathstar.commands import cli
 from pathstar.errors import UserError
 from pathstar.storage import workdir
-from pathstar.sweeps.folder import adopt, prepare
+from pathstar.sweeps.folder import prepare
 from pathstar.sweeps.packs import plan
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -86,6 +86,8 @@ def test_a_sweep_goes_on_and_is_read(old, command):
 
 def test_another_sweep_is_still_another(old):
   base, module, _, _ = config.load(str(FILE), {"model.width": 32})
-  packs = adopt(old / "sweep", plan(base, module.sweep()))
-  with pytest.raises(UserError, match="holds another sweep"):
-    prepare(old / "sweep", packs)
+  with pytest.raises(UserError, match="holds another sweep .its runs differ"):
+    prepare(old / "sweep", plan(base, module.sweep()))
+  base, module, _, _ = config.load(str(FILE))
+  with pytest.raises(UserError, match="version 0.1 planned it, and then it can't get more runs"):
+    prepare(old / "sweep", plan(base, [*module.sweep(), {"task.degree": 3}]))

@@ -113,5 +113,5 @@ def test_the_time_left_is_that_of_the_speed_so_far(folder):
 def test_what_holds_no_sweep_is_refused(tmp_path, capsys):
   assert cli.run(sweep_command.main, ["--status", f"--workdir={tmp_path}"]) == 2
   assert "holds no sweep (it has no sweep.json)" in capsys.readouterr().err
-  with pytest.raises(UserError, match="--status takes --workdir alone, not --shard=0/2"):
+  with pytest.raises(UserError, match="--status takes --workdir and --only alone, not --shard=0/2"):
     status_command.main(["--status", f"--workdir={tmp_path}", "--shard=0/2"])

@@ -180,10 +180,12 @@ def test_another_sweep_in_the_same_folder_is_refused(base, tmp_path):
   prepare(tmp_path, plan(base, cells))
   before = (tmp_path / "sweep.json").read_bytes()
   prepare(tmp_path, plan(base, cells))
-  with pytest.raises(UserError, match="holds another sweep"):
-    prepare(tmp_path, plan(base, cells[:3]))
-  with pytest.raises(UserError, match="in other packs .of at most 4 runs.; give the same --max_pack"):
-    prepare(tmp_path, plan(base, cells, max_pack=2))
+  with pytest.raises(UserError, match="holds another sweep .its runs differ"):
+    prepare(tmp_path, plan(base, product({"seed": range(3), "task.degree": [3]})))
+  # The same runs in other packs, and some of them, are the folder's own.
+  assert [pack.pack_id for pack in prepare(tmp_path, plan(base, cells, max_pack=2))] == [pack.pack_id for pack in plan(base, cells)]
+  [some] = prepare(tmp_path, plan(base, cells[:3]))
+  assert [run.config.seed for run in some.runs] == [0, 1, 2] and len(some.whole) == 4
   assert (tmp_path / "sweep.json").read_bytes() == before
 
 

@@ -62,6 +62,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
   return args, config.load(args.config, changes)
 
 
+def add_only(parser: argparse.ArgumentParser) -> None:
+  """`--only FIELD=VALUE,...`: a part of a grid, in every command that has to do with one."""
+  parser.add_argument("--only", metavar="FIELD=VALUE,...", action="append", default=[],
+                      help="the runs alone that have one of these values; may be given several times, and then all must hold")
+
+
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   """Runs a command; a user's error becomes one line and status 2."""
   logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

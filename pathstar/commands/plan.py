@@ -23,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
                       help="divide the topology into equal jobs, each with the mesh by which the sweep is done soonest")
   parser.add_argument("--compile", default="ends", help="ends (default; smallest and largest of each kind), all, none")
   parser.add_argument("--utilisation", type=float, default=0.3, help="share of the peak that is reached (default: 0.3)")
+  cli.add_only(parser)
   parser.add_argument("--json", help="file to write the plan to as well")
   args, loaded = cli.parse(parser, argv)
   require(0 < args.utilisation <= 1, "--utilisation", args.utilisation, "above 0 and at most 1")
@@ -32,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     raise UserError("--find: needs --topology, and chooses the mesh itself")
   compile_only()
   cells = loaded.module.sweep(loaded.arg) if hasattr(loaded.module, "sweep") else [{}]
-  packs = plan(loaded.config, cells, args.max_pack, loaded.given)
+  packs = plan(loaded.config, cells, args.max_pack, loaded.given, args.only)
   works = price.count_work(packs, whole.chip.platform if whole else "tpu")
   if whole is None:
     found, total, notes = price.rows(works, None, {}), None, ["for hours and memory, give --topology=v5e:4x4 or another"]

@@ -4,6 +4,7 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
+from pathstar.commands import cli
 from pathstar.errors import UserError
 from pathstar.pricing import compare
 from pathstar.reports import report, scoreboard
@@ -18,6 +19,7 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--workdir", action="append", help="folder of a sweep or of a run, or several (--workdir=A --workdir=B); without it, "
                       "redraw --out from its CSV files")
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
+  cli.add_only(parser)
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
@@ -33,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
   name = out.as_posix() if args.out else pathlib.Path(args.workdir[0]).name
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
-    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS), report.provenance(folders[0]))
+    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders[0]))
   elif find_csv(out, "curves").exists():
     report.draw(out, name)
   elif (out / "runs.csv").exists():  # of `pathstar bench`

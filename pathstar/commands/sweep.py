@@ -14,7 +14,7 @@ from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.sweeps import status
 from pathstar.sweeps.execute import check_meshes, execute
-from pathstar.sweeps.folder import adopt, all_finished, prepare
+from pathstar.sweeps.folder import PLAN, all_finished, prepare, reconcile
 from pathstar.sweeps.packs import Pack, plan, shard
 from pathstar.sweeps.redo import redo
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
   parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
   parser.add_argument("--max_pack", type=int, help="at most this many runs in one program")
+  cli.add_only(parser)
   parser.add_argument("--redo", metavar="RUN", action="append", default=[], help="train this run again from the start, by itself, and "
                       "keep what is left of it aside; may be given several times")
   parser.add_argument("--shard", metavar="i/n", help="run every n-th pack alone, from the i-th on (from 0)")
@@ -41,23 +42,26 @@ def main(argv: Sequence[str]) -> int:
   if not hasattr(loaded.module, "sweep"):
     raise UserError(f"--config = {args.config!r}: has no function sweep(arg='')")
   folder = workdir.path(args.workdir)
-  packs = adopt(folder, plan(loaded.config, loaded.module.sweep(loaded.arg), args.max_pack, loaded.given))
-  mine = shard(packs, args.shard) if args.shard else packs
+  asked = plan(loaded.config, loaded.module.sweep(loaded.arg), args.max_pack, loaded.given, args.only)
+  found = reconcile(folder, asked)
+  share = lambda packs: shard(packs, args.shard) if args.shard else packs
   if args.backend == "slurm":
     _submit(args, loaded, argv)
   if args.dry_run:
-    return _print(folder, mine)
-  check_meshes([one for one in mine if not all_finished(folder, one)])
+    return _print(folder, share(found.packs), found.added)
+  check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():
     if hosts.is_first():
-      prepare(folder, packs)
+      packs = prepare(folder, asked)
       redo(folder, packs, args.redo)
-  return execute(folder, mine)
+  if found.added and len(found.added) < len(found.packs):
+    print(f"{sum(len(one.runs) for one in found.added)} of {sum(len(one.runs) for one in found.packs)} runs are new in {folder}")
+  return execute(folder, share(reconcile(folder, asked).packs))  # as the folder has them by now
 
 
-def _print(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
+def _print(folder: pathlib.Path, packs: Sequence[Pack], added: Sequence[Pack]) -> int:
   for one in packs:
-    state = "finished" if all_finished(folder, one) else "to do"
+    state = "finished" if all_finished(folder, one) else "to do" + (", new" if one in added and (folder / PLAN).exists() else "")
     print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
   return 0
 
@@ -70,7 +74,8 @@ def _submit(args: argparse.Namespace, loaded: Loaded, argv: Sequence[str]) -> No
     raise UserError("--shard: is for --backend=local; with slurm the shards are --slurm=\"--shards=4\"")
   config = os.path.abspath(loaded.module.__file__) + (f":{loaded.arg}" if loaded.arg else "")
   options = [f"--config={config}", f"--workdir={workdir.absolute(args.workdir)}", *shlex.split(args.slurm),
-             *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(["--dry_run"] if args.dry_run else []),
+             *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(f"--only={word}" for word in args.only),
+             *(["--dry_run"] if args.dry_run else []),
              *(word for word in argv if word.startswith(("--config.", "--mesh=")))]
   os.execvp("bash", ["bash", str(_SLURM), *options])
 
@@ -80,8 +85,9 @@ def _status(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
   parser.add_argument("--status", action="store_true", required=True)
   parser.add_argument("--workdir", required=True, help="folder of the sweep")
+  cli.add_only(parser)
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:
-    raise UserError(f"--status takes --workdir alone, not {' '.join(wrong)}")
-  print(status.show(workdir.path(args.workdir)))
+    raise UserError(f"--status takes --workdir and --only alone, not {' '.join(wrong)}")
+  print(status.show(workdir.path(args.workdir), args.only))
   return 0

@@ -1,7 +1,7 @@
 """Every config field and its default, put together from where they are declared; and which of them a choice of parts uses."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -134,6 +134,18 @@ def known(name: str) -> Field:
 def set_on_purpose(flat: Mapping[str, Any]) -> list[str]:
   """The fields that are not at their defaults."""
   return [name for name, field in schema().items() if flat[name] != field.default]
+
+
+def selection(words: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
+  """`FIELD=VALUE[,VALUE...]`, several of which must all hold -> whether the fields of a run are among these. Raises UserError."""
+  wanted = {}
+  for word in words:
+    name, equals, text = word.partition("=")
+    known(name)
+    if not equals:
+      raise UserError(f"--only = {word!r}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
+    wanted.setdefault(name, []).extend(cast_field(name, part) for part in text.split(","))
+  return lambda fields: all(name in fields and fields[name] in values for name, values in wanted.items())
 
 
 def complete(config: Mapping) -> dict[str, Any]:

@@ -28,19 +28,22 @@ _HAVE_COLUMNS = ("seed", "task.name", "task.degree", "task.length", "task.num_no
                  "objective.order", "data.num_train")
 
 
-def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS) -> tuple[list[dict], list[dict]]:
+def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS,
+            only: Sequence[str] = ()) -> tuple[list[dict], list[dict]]:
   """Rows of runs.csv and of curves.csv (test split, per position of the path) for every finished run below the folders.
 
-  A run that is found twice counts once, and is said. `max_points` thins each curve; None: every point.
+  A run that is found twice counts once, and is said. `max_points` thins each curve; None: every point. `only`: `FIELD=VALUE,...`.
 
   Raises:
     UserError: there is none.
   """
   found: dict[str, tuple] = {}
-  twice = []
+  chosen, twice = config.selection(only), []
   for folder in folders:
     for file in sorted(folder.rglob(workdir.RESULT)):
       made = config.recorded(workdir.read_json(file.parent / workdir.CONFIG))
+      if not chosen(made.fields):
+        continue
       key = json.dumps({name: value for name, value in made.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
       (twice.append(file.parent) if key in found else found.update({key: (folder, file.parent, made)}))
   if twice:

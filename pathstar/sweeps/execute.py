@@ -9,6 +9,7 @@ A crash of one of several processes of a job ends the job.
 import contextlib
 import dataclasses
 import gc
+import os
 import pathlib
 import sys
 import traceback
@@ -84,9 +85,15 @@ def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
       with hosts.together():  # of several processes of one job the first holds the lock; if it can't, all stop
         if hosts.is_first():
           stack.enter_context(lock(place))
+      if len(pack.paths) > len(pack.runs) and not split_of(folder, pack.pack_id):  # what was not asked for is left as it is
+        asked = [run.path for run in pack.runs]
+        rest = [path for path in pack.paths if path not in asked]
+        parts = {f"{os.path.basename(paths[0])}-x{len(paths)}": paths for paths in (asked, rest)}
+        workdir.write_json(place / SPLIT, parts)
       if parts := split_of(folder, pack.pack_id):
         runs = {run.path: run for run in pack.runs}
-        return [part([runs[path] for path in paths], pack) for paths in parts.values()]
+        asked = {pack_id: [runs[path] for path in paths if path in runs] for pack_id, paths in parts.items()}
+        return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
       if all_finished(folder, pack):  # by another process, a moment ago
         return []
       print(f"{pack.pack_id}", flush=True)
@@ -123,8 +130,7 @@ def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:
   parent = pack.parent
   while parent is not None:
     if (place := checkpoints_of(folder, parent.pack_id)).is_dir():
-      paths = [run.path for run in parent.runs]
-      return Inherited(place, tuple(paths.index(run.path) for run in pack.runs), len(paths))
+      return Inherited(place, tuple(parent.paths.index(run.path) for run in pack.runs), len(parent.paths))
     parent = parent.parent
   return None
 

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pathstar import config
 from pathstar.errors import UserError
@@ -20,18 +21,47 @@ from pathstar.training import tensorboard
 PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
 
 
-def adopt(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
-  """The packs under the names that the folder knows them by: the same, unless it was planned before a field was added."""
+class Reconciled(NamedTuple):
+  """What a command asks for, against what its folder holds."""
+
+  packs: list[Pack]  # under the names that the folder knows them by
+  added: list[Pack]  # those of them that its plan does not have yet
+
+
+def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
+  """Finds the runs of a command in the folder's plan, by what they compute, whatever they are called there and in whatever packs.
+
+  A plan only gets longer: runs that it lacks are added in packs of their own. Of a pack of which a part is asked for, that part is run.
+
+  Raises:
+    UserError: the folder holds another sweep, with no run in common, or one that can't grow.
+  """
   file = folder / PLAN
-  if not file.exists() or (plan := workdir.read_json(file))["packs"] == listing(packs):
-    return list(packs)
-  if "common" not in plan:
-    renamed = legacy.renamed(packs)
-  else:
-    held = {_key(config.recorded(plan["common"] | own)): path for path, own in plan["runs"].items()}
-    at = lambda run, path: dataclasses.replace(run, run_id=os.path.basename(path), path=path)
-    renamed = [pack([at(run, held.get(_key(run.config), run.path)) for run in one.runs]) for one in packs]
-  return renamed if listing(renamed) == plan["packs"] else list(packs)
+  if not file.exists():
+    return Reconciled(list(packs), list(packs))
+  plan = workdir.read_json(file)
+  known = _names(plan, packs)
+  at = lambda run, path: dataclasses.replace(run, run_id=os.path.basename(path), path=path)
+  asked = [[at(run, known.get(_key(run.config), run.path)) for run in one.runs] for one in packs]
+  runs = {run.path: run for one in asked for run in one}
+  found = []
+  for pack_id, paths in plan["packs"].items():
+    if some := tuple(runs.pop(path) for path in paths if path in runs):
+      found.append(Pack(pack_id, some, whole=tuple(paths)))
+  added = [pack(rest) for one in asked if (rest := [run for run in one if run.path in runs])]
+  if not found or (added and "common" not in plan):
+    why = "its runs differ from this command's" if not found else "version 0.1 planned it, and then it can't get more runs"
+    raise UserError(f"workdir = {str(folder)!r}: holds another sweep ({why}); choose another workdir")
+  return Reconciled([*found, *added], added)
+
+
+def _names(plan: dict, packs: Sequence[Pack]) -> dict[str, str]:
+  """What the runs of a plan compute -> their paths."""
+  if "common" in plan:
+    return {_key(config.recorded(plan["common"] | own)): path for path, own in plan["runs"].items()}
+  held = {path for paths in plan["packs"].values() for path in paths}
+  older = {_key(run.config): run.path for one in legacy.renamed(packs) for run in one.runs}
+  return {key: path for key, path in older.items() if path in held}
 
 
 def _key(run: config.Config) -> str:
@@ -39,43 +69,52 @@ def _key(run: config.Config) -> str:
   return json.dumps({name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
 
 
-def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
-  """Writes the frozen plan and TensorBoard's tables of hyperparameters, or checks that the folder holds this very plan."""
-  listed = listing(packs)
+def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
+  """Writes the plan and TensorBoard's tables of hyperparameters, or adds to those that are there; returns the packs to run.
+
+  Raises:
+    UserError: the folder is of something else, or of another sweep.
+  """
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
-    if file.exists():
-      held = workdir.read_json(file)["packs"]
-      if held != listed:
-        same_runs = sorted(sum(held.values(), [])) == sorted(sum(listed.values(), []))
-        raise UserError(f"workdir = {str(folder)!r}: holds " + (
-            f"this sweep in other packs (of at most {max(map(len, held.values()))} runs); give the same --max_pack" if same_runs else
-            "another sweep (its runs differ from this command's); choose another workdir"))
-      return
     # A start that died right here left its events and groups.
     foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out.")) and p.name not in ("logs", "runs")]
-    if foreign:
+    if foreign and not file.exists():
       raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
-    runs = [run for one in packs for run in one.runs]
-    # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
-    for group in {"", *(os.path.dirname(run.path) for run in runs)}:
-      fields = [run.config.fields for run in runs if group in ("", os.path.dirname(run.path))]
-      place = workdir.make(folder / "runs" / group) if group else folder
-      local = workdir.staging(place)
-      events = tensorboard.Events(local)
-      names = dict.fromkeys(name for f in fields for name in f)
-      events.hparams_domains({name: [f[name] for f in fields if name in f] for name in names})
-      events.close()
-      workdir.publish(local, place)
-    works = {one.pack_id: work(one.runs[0].config) for one in packs}
-    workdir.write_json(file, {"packs": listed, "work": works, **_configs(runs), **environment()})
+    found = reconcile(folder, packs)
+    if found.added:
+      old = workdir.read_json(file) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
+      fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
+      fields |= {run.path: dict(run.config.fields) for one in found.added for run in one.runs}
+      _write_hparams(folder, fields)  # before the first run starts: TensorBoard never shows one that it has not seen here
+      if file.exists():
+        now = environment()
+        old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
+      works = old["work"] | {one.pack_id: work(one.runs[0].config) for one in found.added}
+      workdir.write_json(file, old | {"packs": old["packs"] | listing(found.added), "work": works, **_factored(fields)})
+    return found.packs
 
 
-def _configs(runs: Sequence[PlannedRun]) -> dict:
-  """The runs' configs as sweep.json has them: the fields of all, and by path what else a run has."""
-  first = runs[0].config.fields
-  common = {name: first[name] for name in first if all(name in r.config.fields and r.config.fields[name] == first[name] for r in runs)}
-  return {"common": common, "runs": {r.path: {n: v for n, v in r.config.fields.items() if n not in common} for r in runs}}
+def _write_hparams(folder: pathlib.Path, runs: Mapping[str, Mapping]) -> None:
+  """TensorBoard's table of hyperparameters for all runs (path -> fields), and one for each of their groups."""
+  for group in {"", *(os.path.dirname(path) for path in runs)}:
+    of_group = [fields for path, fields in runs.items() if group in ("", os.path.dirname(path))]
+    place = workdir.make(folder / "runs" / group) if group else folder
+    for earlier in place.glob("events.out.*"):
+      earlier.unlink()
+    local = workdir.staging(place)
+    events = tensorboard.Events(local)
+    names = dict.fromkeys(name for fields in of_group for name in fields)
+    events.hparams_domains({name: [fields[name] for fields in of_group if name in fields] for name in names})
+    events.close()
+    workdir.publish(local, place)
+
+
+def _factored(runs: Mapping[str, Mapping]) -> dict:
+  """The runs' fields as sweep.json has them: what all have alike, and by path what else a run has."""
+  first, *others = runs.values()
+  common = {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
+  return {"common": common, "runs": {path: {n: v for n, v in one.items() if n not in common} for path, one in runs.items()}}
 
 
 def listing(packs: Sequence[Pack]) -> dict[str, list[str]]:

@@ -37,11 +37,22 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Pack:
-  """Runs that train as one program. `parent`: the pack that it was split from, from whose checkpoint it goes on."""
+  """Runs that train as one program.
+
+  Attributes:
+    parent: the pack that it was split from, from whose checkpoint it goes on.
+    whole: paths of all its runs, if a command asks for some of them alone.
+  """
 
   pack_id: str
   runs: tuple[PlannedRun, ...]
   parent: "Pack | None" = dataclasses.field(default=None, compare=False, repr=False)
+  whole: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
+
+  @property
+  def paths(self) -> tuple[str, ...]:
+    """Of all its runs, in the order of its state."""
+    return self.whole or tuple(run.path for run in self.runs)
 
 
 def pack(runs: Sequence[PlannedRun]) -> Pack:
@@ -49,11 +60,12 @@ def pack(runs: Sequence[PlannedRun]) -> Pack:
   return Pack(f"{runs[0].run_id}-x{len(runs)}", tuple(runs))
 
 
-def part(runs: Sequence[PlannedRun], parent: Pack) -> Pack:
+def part(runs: Sequence[PlannedRun], parent: Pack, pack_id: str | None = None, whole: Sequence[str] = ()) -> Pack:
   """A pack of some runs of a larger one: its mesh shares out no more runs than there are."""
   fewer = lambda mesh: re.sub(r"\brun=(\d+)", lambda match: f"run={math.gcd(int(match[1]), len(runs))}", mesh)
   fitting = [dataclasses.replace(run, config=dataclasses.replace(run.config, mesh=fewer(run.config.mesh))) for run in runs]
-  return dataclasses.replace(pack(fitting), parent=parent)
+  made = pack(fitting)
+  return dataclasses.replace(made, pack_id=pack_id or made.pack_id, parent=parent, whole=tuple(whole))
 
 
 def run_id(run: config.Config, told_by: Sequence[str] = ()) -> str:
@@ -88,7 +100,8 @@ def work(run: config.Config) -> int:
   return tokens * fields.num_layers * fields.num_loops * fields.width**2
 
 
-def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, given: Iterable[str] = ()) -> list[Pack]:
+def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, given: Iterable[str] = (),
+         only: Sequence[str] = ()) -> list[Pack]:
   """Validates every cell and groups them into packs of at most `max_pack` runs, the largest pack first.
 
   Args:
@@ -96,6 +109,7 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
     cells: dotted overrides; an empty one is the base itself.
     max_pack: at most this many runs in a pack.
     given: fields of the base that the command line sets: they win over the cells, and each must be used by one.
+    only: `FIELD=VALUE,...`: the part of the cells that is planned.
 
   Raises:
     UserError: every impossible cell, listed at once; or a given field that no cell uses, or that makes cells equal.
@@ -117,7 +131,10 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
   if errors:
     raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  " + "\n  ".join(errors))
   config.check_used(base, given, resolved.values())
-  runs = _placed(list(resolved.values()))
+  chosen = config.selection(only)
+  runs = [run for run in _placed(list(resolved.values())) if chosen(run.config.fields)]
+  if not runs:
+    raise UserError(f"--only {' '.join(only)}: none of the {len(cells)} cells is such" if only else "the sweep has no cells")
   return packed([dataclasses.replace(run, everything=everything[run_id(run.config)]) for run in runs], max_pack)
 
 

@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
+from pathstar import config
 from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.storage.locks import holder
@@ -44,14 +45,16 @@ class Entry:
     return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]+)", pathlib.PurePosixPath(self.path).name).groups()
 
 
-def read(folder: pathlib.Path) -> list[Entry]:
-  """All runs of the sweep in `folder`, in the order of its plan. Raises UserError if there is none."""
+def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
+  """All runs of the sweep in `folder`, or those of `FIELD=VALUE,...`, in the order of its plan. Raises UserError if there is none."""
   if not (folder / PLAN).exists():
     raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN})")
   plan = workdir.read_json(folder / PLAN)
-  entries = []
+  if only and "common" not in plan:
+    raise UserError(f"--only: version 0.1 planned {folder}, and did not say which fields its runs have")
+  chosen, entries = config.selection(only), []
   for planned, paths in plan["packs"].items():
-    for path in paths:
+    for path in (path for path in paths if not only or chosen(plan["common"] | plan["runs"][path])):
       pack_id, _ = pack_of(folder, {planned: paths}, path)
       place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
       result = workdir.read_json(file) if file.exists() else {}
@@ -88,8 +91,8 @@ def running(folder: pathlib.Path, entries: Sequence[Entry]) -> list[Running]:
     run = folder / "runs" / members[0].path
     rows = metrics.read(run)
     rate = next((row["perf/steps_per_sec"] for row in reversed(rows) if "perf/steps_per_sec" in row), None)
-    config = run / workdir.CONFIG
-    num_steps = workdir.read_json(config)["train.num_steps"] if config.exists() else 0
+    file = run / workdir.CONFIG
+    num_steps = workdir.read_json(file)["train.num_steps"] if file.exists() else 0
     found.append(Running(pack_id, rows[-1]["step"] if rows else 0, num_steps, rate,
                          holder(folder / "packs" / pack_id) or "a process that has just ended", sum(e.work for e in members)))
   return found
@@ -118,9 +121,9 @@ def aligned(rows: Sequence[Sequence[object]]) -> str:
   return "\n".join(line.rstrip() for line in lines)
 
 
-def show(folder: pathlib.Path) -> str:
+def show(folder: pathlib.Path, only: Sequence[str] = ()) -> str:
   """The whole report as text."""
-  entries = read(folder)
+  entries = read(folder, only)
   now = running(folder, entries)
   counts = collections.Counter(e.state for e in entries)
   left = seconds_left(entries, now)
