@@ -26,7 +26,7 @@ for word in "$@"; do
     --config=*) config=${word#*=} ;;
     --workdir=*) workdir=${word#*=} ;;
     --shard*) fail "$word: is set here, one shard a GPU" ;;
-    --config.*|--max_pack=*|--mesh=*) words+=("$word") ;;
+    --config.*|--max_pack=*|--only=*|--mesh=*) words+=("$word") ;;
     *) unknown "$word" ;;
   esac
 done

@@ -30,7 +30,7 @@ for word in "$@"; do
     --dry_run) dry_run=1 ;;
     --config=*) config=${word#*=} ;;
     --workdir=*) workdir=${word#*=} ;;
-    --config.*|--max_pack=*|--mesh=*) words+=("$word") ;;
+    --config.*|--max_pack=*|--only=*|--mesh=*) words+=("$word") ;;
     *) unknown "$word" ;;
   esac
 done

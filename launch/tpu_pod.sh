@@ -41,7 +41,7 @@ for word in "$@"; do
     --out=*) out=${word#*=} ;;
     --keep) keep=1 ;;
     --dry_run) dry_run=1 ;;
-    --config.*|--max_pack=*|--mesh=*|--shard=*) words+=("$word") ;;
+    --config.*|--max_pack=*|--only=*|--mesh=*|--shard=*) words+=("$word") ;;
     *) unknown "$word" ;;
   esac
 done

@@ -36,6 +36,9 @@ def place(tmp_path, tiny_file):
   (tmp_path / "section.py").write_text(GET + "  config.modle.width = 2\n  return config\n")
   (tmp_path / "arg.py").write_text("from pathstar.config import arguments, default\n"
                                    "def get_config(arg=''):\n  arguments(arg, degree=2)\n  return default()\n")
+  (tmp_path / "number.py").write_text("def get_config(arg=''):\n  return 3\n")
+  (tmp_path / "flat.py").write_text(GET + "  config.unlock()\n  config.task = 3\n  return config\n")
+  (tmp_path / "plain.py").write_text("from pathstar.config import default\ndef get_config():\n  return default()\n")
   (tmp_path / "notes.txt").write_text("not Python")
   (tmp_path / "grid.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return [{'task.degre': 2}]\n")
   (tmp_path / "file").write_text("in the way")
@@ -90,6 +93,9 @@ WRONG = {
                               ["file argument = 'degre'", "did you mean 'degree'?"]),
     "file argument of the wrong type": (["train", "--config={TMP}/arg.py:degree=x", "--workdir={TMP}/run"],
                                         ["file argument degree = 'x'", "of type int"]),
+    "config that is a number": (["train", "--config={TMP}/number.py", "--workdir={TMP}/run"], ["get_config returned int", "default()"]),
+    "config with a section overwritten": (["train", "--config={TMP}/flat.py", "--workdir={TMP}/run"], ["unknown config field 'task'"]),
+    "argument for a config without": (["train", "--config={TMP}/plain.py:degree=5", "--workdir={TMP}/run"], ["takes no argument"]),
     "foreign workdir": (["train", "--config={FILE}", "--workdir={TMP}/foreign"],
                         ["workdir = '{TMP}/foreign'", "not a run's folder", "thesis.tex"]),
     "workdir that is a file": (["train", "--config={FILE}", "--workdir={TMP}/file"], ["workdir = '{TMP}/file'", "can't be made"]),

@@ -134,3 +134,23 @@ def test_file_arguments_have_the_types_of_their_defaults():
     with pytest.raises(UserError) as error:
       config.arguments(bad, degree=2)
     assert said in str(error.value)
+
+
+def test_config_files_come_in_every_usual_form(tmp_path):
+  head = "from __future__ import annotations\nimport dataclasses\n"
+  forms = {
+      "no argument": "from pathstar.config import default\ndef get_config():\n  return default()\n",
+      "a dict": "def get_config(arg=''):\n  return {'task': {'degree': 3}, 'train.num_steps': 200, 'seed': 4}\n",
+      "a dataclass beside": head + "from pathstar.config import default\n@dataclasses.dataclass\nclass Mine:\n  degree: int = 3\n"
+                            "def get_config(arg=''):\n  c = default()\n  c.task.degree = Mine().degree\n  return c\n",
+      "a neighbour": "from neighbour import DEGREE\nfrom pathstar.config import default\ndef get_config(arg=''):\n"
+                     "  c = default()\n  c.task.degree = DEGREE\n  return c\n",
+      "another argument's name": "from pathstar.config import default\ndef get_config(what=None):\n  return default()\n",
+  }
+  (tmp_path / "neighbour.py").write_text("DEGREE = 3\n")
+  for name, text in forms.items():
+    file = tmp_path / f"{name.replace(' ', '_')}.py".replace("'", "")
+    file.write_text(text)
+    config.load(str(file)).resolve()
+  made = config.load(str(tmp_path / "a_dict.py"), {"task.length": "4"}).resolve()
+  assert (made.task.degree, made.task.length, made.train.num_steps, made.seed) == (3, 4, 200, 4)

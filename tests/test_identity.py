@@ -103,7 +103,8 @@ def test_only_what_is_used_is_recorded_and_compared(tiny, tmp_path):
   assert "eval.num_samples" not in tiny({"objective.name": "teacherless"}).fields  # the verifier measures nothing of it
   same = tiny({"model.mixer": "mamba"})
   assert dict(same.fields) == dict(made.fields) and not config.differences(same, made.fields)
-  everything = {**dict(made.fields), "model.rope_base": 3.0, "objective.newer": 1.0}  # as version 0.1 wrote, of a newer state of it
+  old = {name: config.schema()[name].default for name in registry.VERSION_0_1}
+  everything = old | dict(made.fields) | {"model.rope_base": 3.0, "objective.newer": 1.0}  # as version 0.1 wrote, of a newer state of it
   assert not config.differences(same, everything)
   assert config.differences(tiny({"model.mixer": "mamba", "model.mamba_state": 4}), everything) == [
       "model.mamba_state: 16 there, 4 now"]
@@ -114,6 +115,11 @@ def test_only_what_is_used_is_recorded_and_compared(tiny, tmp_path):
 def test_a_field_that_a_run_may_use_and_this_version_does_not_know_is_refused(tiny):
   with pytest.raises(UserError, match="config.json: objective.newer = 1.0 is a field that this version of pathstar doesn't know"):
     config.recorded({**tiny().fields, "objective.newer": 1.0})
+  with pytest.raises(UserError, match="objective.newer = 1.0"):  # one more that is not used doesn't make it version 0.1's
+    config.recorded({**tiny().fields, "objective.newer": 1.0, "model.mamba_state": 4})
+  for name in ("objective.name", "model.mixer", "task.name"):
+    with pytest.raises(UserError, match=f"config.json: has no {name}"):
+      config.recorded({k: v for k, v in tiny().fields.items() if k != name})
   lacking = {name: value for name, value in tiny().fields.items() if name not in ("objective.branch_weight", "model.qk_norm")}
   assert dict(config.recorded(lacking).fields) == dict(tiny().fields)
 

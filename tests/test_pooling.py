@@ -28,7 +28,8 @@ def made(tiny, tmp_path):
       value = score(cell)
       scores = {f"eval/{split}/{name}": value for split in ("test", "train") for name in ("exact_match", "branch_accuracy", "loss")}
       scores |= {"eval/test/cheat_accuracy": 1.0, "eval/test/legal_mass": 1.0, "eval/test/branch_entropy": math.log(2),
-                 "eval/test/snowball_prediction": 0.3, "eval/test/token_error": 0.1, "eval/test/own/metric": 0.25}
+                 "eval/test/snowball_prediction": 0.3, "eval/test/token_error": 0.1, "eval/test/own/metric": 0.25,
+                 "eval/test/length": 99.0, "eval/test/position_bias": 0.125}
       scores |= {f"eval/test/position_{k}/{name}": value for k in range(one.task.answer_length) for name in ("accuracy", "loss")}
       workdir.write_json(place / workdir.CONFIG, dict(one.fields))
       rows = [{"step": step} | scores | ({"train/loss": 1.0, "train/accuracy": 0.5} if step else {}) for step in range(0, steps + 1, 10)]
@@ -64,6 +65,8 @@ def test_every_field_in_which_runs_differ_is_a_column_and_the_csv_has_every_metr
           "parameters_used"} <= rows[0].keys()
   assert "train.checkpoint_every" not in rows[0] and "source" not in rows[0]  # it computes the same
   assert {row["optimizer.clip_norm"] for row in rows} == {"None", "1"} and {row["objective.k"] for row in rows} == {"", "3"}
+  assert {row["length"] for row in rows} == {"4"} and {row["eval/length"] for row in rows} == {"99"}  # a column keeps its meaning
+  assert {row["position_bias"] for row in rows} == {"0.125"}
   assert {row["own/metric"] for row in rows} == {"0.25"} and all((folder / row["folder"]).is_dir() for row in rows)
   # Read again from the CSV, runs fall into the same groups.
   direct, _ = collect([folder])

@@ -120,6 +120,18 @@ def test_the_command_line_wins_over_the_cells_or_says_why_it_can_not(base):
   assert {run.config.seed for pack in plan(base, [{"task.degree": 3}], given=[]) for run in pack.runs} == {0}
 
 
+@pytest.mark.parametrize("cells", [{"seed": [0, 1]}, [("seed", 0)], "seed", [["seed"]]])
+def test_what_is_no_list_of_cells_is_refused(base, cells):
+  with pytest.raises(UserError, match="must be a list of cells"):
+    plan(base, cells)
+
+
+def test_cells_may_come_one_by_one_and_there_must_be_some(base):
+  assert len(plan(base, ({"seed": seed} for seed in range(3)), given=["mesh"])[0].runs) == 3
+  with pytest.raises(UserError, match="the sweep has no cells"):
+    plan(base, [])
+
+
 def test_a_field_that_no_cell_uses_is_refused_by_name(base):
   cells = product({"model.mixer": ["attention", "mamba"]})
   for name in ("model.num_heads", "model.mamba_state"):  # each is used by one of them

@@ -73,10 +73,11 @@ def _kind(annotation, place: str) -> Kind:
   [one], length = options, None
   if typing.get_origin(one) is tuple:
     parts = typing.get_args(one)
-    length = -1 if parts[-1] is ... else len(parts)
-    [one, *others] = set(parts) - {...}
-    if others:
+    length = -1 if ... in parts else len(parts)
+    kinds = set(parts) - {...}
+    if len(kinds) != 1:
       raise wrong
+    [one] = kinds
   if one not in _SCALARS:
     raise wrong
   return Kind(one, optional, length)
@@ -92,7 +93,7 @@ def cast(name: str, value: Any, kind: Kind) -> Any:
     return read(name, value, kind.scalar)
   parts = value
   if isinstance(value, str):
-    parts = [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
+    parts = [part.strip(" '\"") for part in value.strip("()[] ").split(",") if part.strip()]
   if not isinstance(parts, (list, tuple)) or kind.length not in (-1, len(parts)):
     raise _wrong(name, value, kind)
   return tuple(read(name, part, kind.scalar) for part in parts)

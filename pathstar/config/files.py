@@ -5,8 +5,10 @@
 """
 
 import importlib.util
+import inspect
 import pathlib
 import re
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from pathstar.config.declare import read
-from pathstar.config.registry import override, schema
+from pathstar.config.registry import default, flatten, override, schema
 from pathstar.config.resolve import Config, check_used, resolve
 from pathstar.errors import UserError, choose, nearest
 
@@ -61,23 +63,42 @@ def load(spec: str, overrides: Mapping[str, Any] | None = None) -> Loaded:
   """Reads `FILE[:arg]` or `NAME[:arg]` and applies overrides. Raises UserError."""
   path, _, arg = spec.partition(":")
   file = find(path)
-  module_spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-  if module_spec is None:
-    raise UserError(f"--config = {path!r}: must be a Python file")
-  module = importlib.util.module_from_spec(module_spec)
-  module_spec.loader.exec_module(module)
+  module = _import(path, file)
   if not hasattr(module, "get_config"):
     raise UserError(f"--config = {path!r}: must define get_config(arg='')")
+  takes_arg = inspect.signature(module.get_config).parameters
+  if arg and not takes_arg:
+    raise UserError(f"--config = {spec!r}: {path} takes no argument: its get_config has no parameter")
   try:
-    config = module.get_config(arg)
+    config = module.get_config(arg) if takes_arg else module.get_config()
   except (AttributeError, KeyError) as error:  # what ConfigDict raises when a file sets or reads an unknown field
     unknown = re.search(r'Key "(\w+)" does not exist|(\w+)\W+nDid you mean', str(error))
     if unknown is None:
       raise
     name, names = unknown[1] or unknown[2], {part for field in schema() for part in field.split(".")}
     raise UserError(f"--config = {path!r}: unknown config field {name!r}{nearest(name, sorted(names))}") from error
+  if not isinstance(config, ConfigDict):
+    if not isinstance(config, Mapping):
+      raise UserError(f"--config = {path!r}: get_config returned {type(config).__name__}: must be a config, as default() gives it")
+    config = override(default(), flatten(config))
   overrides = overrides or {}
   return Loaded(override(config, overrides), module, arg, frozenset(overrides))
+
+
+def _import(path: str, file: pathlib.Path) -> types.ModuleType:
+  """The file as a module, which may import its neighbours."""
+  module_spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+  if module_spec is None:
+    raise UserError(f"--config = {path!r}: must be a Python file")
+  module = sys.modules[module_spec.name] = importlib.util.module_from_spec(module_spec)  # where dataclasses look for it
+  sys.path.insert(0, str(file.parent.absolute()))
+  try:
+    module_spec.loader.exec_module(module)
+  except (SyntaxError, ImportError) as error:
+    raise UserError(f"--config = {path!r}: {type(error).__name__}: {error}") from error
+  finally:
+    sys.path.remove(str(file.parent.absolute()))
+  return module
 
 
 def arguments(arg: str, **defaults) -> types.SimpleNamespace:

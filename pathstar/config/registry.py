@@ -17,7 +17,20 @@ VALUE_FIELDS = ("seed", "optimizer.learning_rate", "optimizer.weight_decay")
 # Fields that may change between two starts of one workdir: they do not change what is computed.
 FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints")
 
-_SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}
+SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}
+# Every field of version 0.1, which recorded them all, in use or not.
+VERSION_0_1 = tuple(f"{section}{name}" for section, names in {
+    "": "seed mesh",
+    "data.": "num_test num_train",
+    "eval.": "decode_every every num_examples num_samples",
+    "model.": "conv_width dt_max dt_min dtype init inject loop_embedding mamba_expand mamba_state mixer mlp_ratio norm num_heads "
+              "num_layers num_loops positions qk_norm remat rope_base s5_blocks s5_clip s5_discretization s5_state scan_layers tied_head "
+              "token_shift width",
+    "objective.": "branch_weight name order",
+    "optimizer.": "beta1 beta2 clip_norm learning_rate name schedule ssm_rate_factor warmup_steps weight_decay",
+    "task.": "degree digits length name num_nodes target",
+    "train.": "batch_size checkpoint_every keep_checkpoints log_every num_steps steps_per_call",
+}.items() for name in names.split())
 _ALONE = {"seed": (int, 0), "mesh": (str, "auto"), "task.name": (str, "path_star"), "objective.name": (str, "next_token")}
 
 
@@ -35,9 +48,16 @@ def _parts() -> dict[tuple[str, str], dict[str, Field]]:
   for name, mixer in models.MIXERS.items():
     found["model", name] = dotted("model", declared(mixer, ("trunk", "parent", "name")))
   for name, objective in objectives.OBJECTIVES.items():
-    found["objective", name] = dotted("objective", declared(objective, ("task",)))
+    fields = declared(objective, ("task",))
+    found["objective", name] = dotted("objective", fields)
+    for value in objective.values:
+      if value not in fields or fields[value].kind != Kind(float):
+        raise UserError(f"objective {name}: values = {value!r}: must be one of its fields of type float")
   for name, module in evals.EVALS.items():
     found["eval", name] = dotted("eval", declared(module.Fields)) if hasattr(module, "Fields") else {}
+  for (section, _), fields in found.items():
+    if section and (reserved := fields.keys() & _ALONE.keys()):
+      raise UserError(f"{fields[min(reserved)].place}: the name {min(reserved)} is taken: it says which {section} is chosen")
   return found
 
 
@@ -62,7 +82,7 @@ def clear() -> None:
 
 def used(flat: Mapping[str, Any], applied: tuple[str, ...]) -> list[str]:
   """Names of the fields in use by the chosen task, mixer, objective and the evaluations `applied`, in the order of `schema`."""
-  chosen = [("", ""), *((section, flat[name]) for section, name in _SELECTORS.items()), *(("eval", name) for name in applied)]
+  chosen = [("", ""), *((section, flat[name]) for section, name in SELECTORS.items()), *(("eval", name) for name in applied)]
   names = set().union(*(_parts()[part] for part in chosen))
   return [name for name in schema() if name in names]
 
@@ -76,7 +96,7 @@ def unused(name: str, value: Any, flat: Mapping[str, Any]) -> UserError:
   """The error that a field is set and nothing uses it."""
   section = name.partition(".")[0]
   owners = [part for (of, part), fields in _parts().items() if of == section and name in fields]
-  chosen = f"{_SELECTORS[section]} = {flat[_SELECTORS[section]]!r}" if section in _SELECTORS else "the evaluations of this config"
+  chosen = f"{SELECTORS[section]} = {flat[SELECTORS[section]]!r}" if section in SELECTORS else "the evaluations of this config"
   return UserError(f"{name} = {value!r}: is not used by {chosen}; it is a field of {', '.join(owners)}")
 
 
@@ -103,6 +123,8 @@ def override(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
   With a part (a mixer, say) that is swapped for another goes what was set for it alone.
   """
   config = ConfigDict(config.to_dict(), type_safe=False)
+  for name in flatten(config):
+    known(name)  # a section that was overwritten by a value is none any more
   changes = {name: cast_field(name, value) for name, value in changes.items()}
   for name, value in (_left_behind(flatten(config.to_dict()), changes) | changes).items():
     section, _, last = name.rpartition(".")
@@ -113,7 +135,7 @@ def override(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
 def _left_behind(flat: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
   """The defaults of the fields of parts that are swapped out, but for those that the new parts have too."""
   found = {}
-  for section, name in _SELECTORS.items():
+  for section, name in SELECTORS.items():
     old, new = (_parts().get((section, chosen[name]), {}) for chosen in (flat, flat | changes))
     found |= {dotted: field.default for dotted, field in old.items() if dotted not in new}
   return found

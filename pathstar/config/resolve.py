@@ -29,6 +29,7 @@ class Config:
 
   Attributes:
     evals: fields that evaluations declare, by the evaluation's name.
+    measured: the evaluations that apply, each with what it reads: logits | tokens.
     fields: the fields in use, by dotted name, as given.
   """
 
@@ -42,6 +43,7 @@ class Config:
   eval: Eval
   mesh: str
   evals: Mapping[str, Any]
+  measured: tuple[tuple[str, str], ...] = ()
   fields: Mapping[str, Any] | None = None
 
   @property
@@ -78,9 +80,11 @@ class Config:
     return *registry.VALUE_FIELDS, *(f"objective.{name}" for name in self.objective.values)
 
   def with_values(self, values: Mapping[str, Any]) -> "Config":
-    """The config with the objective's values of one run of a pack, which may be traced numbers."""
-    return dataclasses.replace(self, objective=objectives.with_values(
-        self.objective, {name: values[f"objective.{name}"] for name in self.objective.values}))
+    """The config of one run of a pack, by the values (of `value_fields`) that it doesn't share, which may be traced numbers."""
+    of = lambda section: {name.partition(".")[2]: value for name, value in values.items() if name.startswith(f"{section}.")}
+    changed = {section: objectives.with_values(getattr(self, section), of(section)) for section in ("objective", "optimizer")}
+    seed = values["seed"] if "seed" in values else self.seed
+    return dataclasses.replace(self, seed=seed, fields=types.MappingProxyType({**self.fields, **values}), **changed)
 
 
 def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None) -> Config:
@@ -106,12 +110,13 @@ def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None) ->
       seed=flat["seed"], task=task, model=model, objective=objective, mesh=flat["mesh"],
       **{name: plain(name, owner) for name, owner in _SECTIONS.items()},
       evals={name: module.Fields(**section("eval", name)) for name, module in evals.EVALS.items() if hasattr(module, "Fields")})
-  applied = tuple(name for name, module in evals.EVALS.items() if module.applies(resolved))
-  fields = {name: flat[name] for name in registry.used(flat, applied)}
+  fields_of = lambda applied: types.MappingProxyType({name: flat[name] for name in registry.used(flat, applied)})
+  resolved = dataclasses.replace(resolved, fields=fields_of(()))
+  measured = tuple((name, evals.reads(module, resolved)) for name, module in evals.EVALS.items() if module.applies(resolved))
+  resolved = dataclasses.replace(resolved, measured=measured, fields=fields_of(tuple(name for name, _ in measured)))
   for name in registry.set_on_purpose(flat) if given is None else given:
-    if name not in fields:
+    if name not in resolved.fields:
       raise registry.unused(name, flat[name], flat)
-  resolved = dataclasses.replace(resolved, fields=types.MappingProxyType(fields))
   _check_fit(resolved)
   return resolved
 
@@ -135,12 +140,15 @@ def recorded(fields: Mapping[str, Any]) -> Config:
   """The config of a run's config.json, which may be of an older version (a field that it lacks is at its default).
 
   Raises:
-    UserError: a field that this version doesn't know and that the run may use.
+    UserError: a field that this version doesn't know and that the run may use; or it doesn't say what the run is.
   """
+  for name in registry.SELECTORS.values():
+    if name not in fields:
+      raise UserError(f"config.json: has no {name}; it is damaged or not a run's")
   unknown = [name for name in fields if name not in registry.schema()]
   config = resolve({name: value for name, value in fields.items() if name not in unknown}, given=())
-  # A file that lists fields that the run doesn't use lists everything: what is unknown there may be of a part that is not used either.
-  lists_everything = any(name in registry.schema() and name not in config.fields for name in fields)
+  # A file of version 0.1 lists everything: what is unknown there may be of a part that is not used either.
+  lists_everything = set(registry.VERSION_0_1) <= fields.keys()
   for name in unknown:
     if not (lists_everything and name.partition(".")[0] in ("task", "model", "objective", "eval")):
       raise UserError(f"config.json: {name} = {fields[name]!r} is a field that this version of pathstar doesn't know; use the version that "

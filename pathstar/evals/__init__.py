@@ -35,6 +35,11 @@ EVALS = {
 _MAX_CHUNK = 500  # examples per forward pass
 
 
+def reads(module, config) -> str:
+  """What an evaluation reads: logits | tokens."""
+  return module.reads(config) if hasattr(module, "reads") else "logits"
+
+
 def chunk_size(num_examples: int) -> int:
   """Examples evaluated together: the largest divisor of `num_examples` up to a limit that bounds memory."""
   return max(n for n in range(1, min(num_examples, _MAX_CHUNK) + 1) if num_examples % n == 0)
@@ -62,10 +67,9 @@ def of_tokens(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Ar
   return means, config.objective.along_path(answer_NxA, batch)
 
 
-def _over_chunks(config, reads: str, params, batch, model_output):
+def _over_chunks(config, read: str, params, batch, model_output):
   """Means of the metrics, and the model's output for the whole batch beside the batch in the objective's order, chunk by chunk."""
-  modules = {name: module for name, module in EVALS.items()
-             if module.applies(config) and (module.reads(config) if hasattr(module, "reads") else "logits") == reads}
+  modules = {name: EVALS[name] for name, what in config.measured if what == read}
   size = chunk_size(len(batch["target"]))
 
   def one_chunk(numbered):
@@ -76,9 +80,9 @@ def _over_chunks(config, reads: str, params, batch, model_output):
     for name, module in modules.items():
       for metric, value_B in module.run(config, params, chunk, output).items():
         _own(owner, metric, name)
-        if value_B.shape != (size,):
-          raise UserError(f"evaluation {name}: {metric} is of shape {value_B.shape}: must be one value an example, ({size},)")
-        value_B = value_B.astype(jnp.float32)
+        if jnp.shape(value_B) != (size,):
+          raise UserError(f"evaluation {name}: {metric} is of shape {jnp.shape(value_B)}: must be one value an example, ({size},)")
+        value_B = jnp.asarray(value_B).astype(jnp.float32)
         plain[metric] = value_B.mean()
         partial[metric] = jnp.where(jnp.isnan(value_B), 0, value_B).mean(), jnp.sum(jnp.isnan(value_B))
     return plain, partial, (output, chunk)

@@ -24,5 +24,7 @@ def run(config, params, batch, output) -> dict:
 
 
 def derive(config, means) -> dict:
-  """`snowball_prediction` of exact match: (1 - e)^l with e the mean error a token."""
+  """`snowball_prediction` of exact match: (1 - e)^l with e the mean error a token. Undefined where answers differ in length."""
+  if config.task.answers_vary:
+    return {}
   return {"snowball_prediction": (1 - means["token_error"]) ** config.task.answer_length}

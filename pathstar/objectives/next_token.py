@@ -29,6 +29,6 @@ class NextToken(Objective):
 
   def weight(self, batch: dict) -> jax.Array:
     """What each target token counts in the loss (B, L); relative."""
-    if self.branch_weight == 1:
+    if self.task.branch is None:
       return batch["weight"]
     return batch["weight"] * jnp.where(self.at_branch(batch), self.branch_weight, 1.0)

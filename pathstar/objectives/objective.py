@@ -1,6 +1,5 @@
 """What every objective is: a frozen dataclass of a task, an order and its own fields, which says what it is and what it needs."""
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -125,11 +124,12 @@ class Objective:
     return jnp.sum(batch["weight"] > 0, axis=1) if self.task.answers_vary else None
 
 
-def with_values(objective: Objective, values: Mapping[str, Any]) -> Objective:
-  """The objective with some fields replaced, unchecked: they may be traced numbers of one run of a pack."""
-  if not values:
-    return objective
-  changed = copy.copy(objective)
-  for name, value in values.items():
-    object.__setattr__(changed, name, value)
+def with_values(record, values: Mapping[str, Any]):
+  """A dataclass with some fields replaced, unchecked: they may be traced numbers of one run of a pack.
+
+  It has its fields alone: what was derived from the old ones is not taken for what follows from the new ones.
+  """
+  changed = object.__new__(type(record))
+  for field in dataclasses.fields(record):
+    object.__setattr__(changed, field.name, values[field.name] if field.name in values else getattr(record, field.name))
   return changed

@@ -4,6 +4,7 @@ import collections
 import json
 import math
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -136,4 +137,5 @@ def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
 def _others(result: dict) -> dict:
   """The metrics on test that no column of COLUMNS has, but for those of single positions, which are curves."""
   found = {name.removeprefix("eval/test/"): value for name, value in result.items() if name.startswith("eval/test/")}
-  return {name: value for name, value in found.items() if name not in (*SCORES, "exact_match") and not name.startswith("position_")}
+  others = {name: value for name, value in found.items() if name not in (*SCORES, "exact_match") and not re.match(r"position_\d+/", name)}
+  return {f"eval/{name}" if name in COLUMNS else name: value for name, value in others.items()}  # a column keeps its meaning

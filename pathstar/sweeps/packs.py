@@ -84,7 +84,7 @@ def name_of(run: config.Config, fields: Mapping[str, object], told_by: Sequence[
 
 
 def kind_of(run: config.Config) -> str:
-  return f"{run.architecture}-{run.method}-{run.task.slug}"
+  return re.sub(r"[^\w.=+-]", "_", f"{run.architecture}-{run.method}-{run.task.slug}")
 
 
 def varied(fields: Sequence[Mapping[str, object]]) -> list[str]:
@@ -115,6 +115,9 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
     UserError: every impossible cell, listed at once; or a given field that no cell uses, or that makes cells equal.
   """
   require(max_pack is None or max_pack >= 1, "max_pack", max_pack, "an integer >= 1")
+  cells = cells if isinstance(cells, Mapping) else list(cells)
+  if isinstance(cells, Mapping) or not all(isinstance(cell, Mapping) for cell in cells):
+    raise UserError(f"sweep() = {cells!r:.80}: must be a list of cells, {{field: value}}, as product({{field: [values]}}) gives it")
   resolved, everything, errors = {}, {}, []
   won = {name: number for name in sorted(given) if (number := sum(name in cell for cell in cells))}
   for number, cell in enumerate(cells):
@@ -142,7 +145,7 @@ def packed(runs: Sequence[PlannedRun], max_pack: int | None) -> list[Pack]:
   """The runs in packs of one shape each, the largest pack first."""
   shapes: dict[str, list[PlannedRun]] = {}
   for run in runs:
-    shape = {k: v for k, v in run.config.fields.items() if k not in run.config.value_fields}
+    shape = {k: v for k, v in run.config.fields.items() if k not in run.config.value_fields} | {"": run.config.measured}
     shapes.setdefault(json.dumps(shape, sort_keys=True), []).append(run)
   packs = []
   for runs in shapes.values():

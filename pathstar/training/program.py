@@ -38,7 +38,7 @@ class Program:
 
 def init_state(config: Config, values: dict) -> dict:
   """One run's state at step 0, with flax's boxes. A pure function of the seed."""
-  seed = values["seed"]
+  seed, config = values["seed"], config.with_values(values)
   params = {"model": config.model.init(random.model_key(seed)),
             "objective": config.objective.init(random.objective_key(seed), config.model)}
   opt = optimizer.build(config.optimizer, 0.0, 0.0).init(params)

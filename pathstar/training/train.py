@@ -16,7 +16,7 @@ from pathstar import evals
 from pathstar.config import Config, differences
 from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh, over_runs
-from pathstar.errors import Stopped, UserError
+from pathstar.errors import Stopped, UserError, require
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
@@ -73,6 +73,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     if restored is None and inherited and all((folder / workdir.METRICS).exists() for folder in folders):
       restored = _restore(configs, folders, enter(Checkpoints(inherited.folder, config.train.keep_checkpoints)), program, inherited)
     start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
+    require(start_step % steps_per_call == 0, "train.steps_per_call", steps_per_call,
+            f"a divisor of the step {start_step} of the newest checkpoint")
     if start_step and hosts.is_first():
       print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
 

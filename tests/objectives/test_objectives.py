@@ -83,11 +83,8 @@ def test_loss_is_finite_and_every_parameter_has_a_gradient(measured, method):
   assert loss.shape == () and np.isfinite(loss) and loss > 0
   assert {x.shape for x in aux[:3]} == {(6, config.task.length)} and aux.correct_BxL.dtype == bool
   recorded = float((aux.loss_BxL * aux.weight_BxL).sum() / aux.weight_BxL.sum())
-  if aux.terms:  # the first is that of the record
-    assert float(loss) == pytest.approx(float(sum(aux.terms.values())), rel=1e-5)
-    assert float(next(iter(aux.terms.values()))) == pytest.approx(recorded, rel=1e-5)
-  else:
-    assert float(loss) == pytest.approx(recorded, rel=1e-5)
+  assert all(term.shape == () and np.isfinite(term) for term in aux.terms.values())
+  assert aux.terms or float(loss) == pytest.approx(recorded, rel=1e-5)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     assert np.isfinite(leaf).all() and np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
 
@@ -130,6 +127,24 @@ def test_an_objective_is_what_it_says(setting, method, check):
 def test_a_recurrence_refuses_an_objective_that_looks_ahead(tiny, name, mixer):
   with pytest.raises(UserError, match="^model.mixer = .*: must be one that can see ahead, as attention, for"):
     tiny({"objective.name": name, "model.mixer": mixer})
+
+
+def test_multi_token_adds_its_heads_losses_and_records_the_first(setting):
+  config, params, batch = setting("multi_token", fields={"objective.k": 3})
+  loss, aux = config.objective.loss(config.model, params, batch, jax.random.key(0), 0)
+  alone, record = setting("next_token")[0].objective.loss(config.model, params, batch, jax.random.key(0), 0)
+  assert list(aux.terms) == ["head_1", "head_2", "head_3"]
+  assert float(loss) == pytest.approx(float(sum(aux.terms.values())), rel=1e-5)
+  assert float(aux.terms["head_1"]) == pytest.approx(float(alone), rel=1e-5)
+  np.testing.assert_allclose(aux.loss_BxL, record.loss_BxL, rtol=1e-5)
+  # Head i at a token reads the trunk there and predicts the i-th next: from the last i - 1 tokens of the problem too.
+  trunk = config.model.before_last(params["model"], config.objective.inputs(batch))
+  prefix, length = config.task.prefix_length, config.task.length
+  for head in (2, 3):
+    block = jax.tree.map(lambda x: x[head - 2], params["objective"]["heads"])
+    outputs = config.model.normalise(params["model"], config.model.last_block(block, trunk, trunk.shape[1]))
+    logits = config.model.unembed(params["model"], outputs[:, prefix - head:prefix - head + length])
+    assert float(target.score(logits, batch)[0]) == pytest.approx(float(aux.terms[f"head_{head}"]), rel=1e-4)
 
 
 @pytest.mark.parametrize("order, place", [("forward", 1), ("reversed", 2)])

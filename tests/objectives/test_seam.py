@@ -1,6 +1,8 @@
 """The objective's seam holds: wrong objectives are caught by name, and what an objective may ask for it gets."""
 
 import dataclasses
+import functools
+import types
 
 import checks
 import flax.linen as nn
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar import config, objectives
+from pathstar import config, evals, objectives
 from pathstar.config import registry
 from pathstar.devices.random import model_key, objective_key
 from pathstar.errors import UserError
@@ -75,8 +77,33 @@ class Weighted(NextToken):
     return loss + self.head_weight * own, aux._replace(terms={"next": loss, "own": own, "step": step})
 
 
+@dataclasses.dataclass(frozen=True)
+class Derived(NextToken):
+  """Values that its parameters, and what it derives from its fields, depend on."""
+
+  values = ("scale",)
+
+  scale: float = 1.0
+
+  @functools.cached_property
+  def double(self):
+    return 2 * self.scale
+
+  def check(self, model):
+    super().check(model)
+    assert self.double  # what is derived here is of the first run of a pack
+
+  def init(self, key, model):
+    return {"offset": self.scale * jnp.ones((3,))}
+
+  def loss(self, model, params, batch, key, step):
+    loss, aux = super().loss(model, params, batch, key, step)
+    return loss + 0 * params["objective"]["offset"].sum(), aux._replace(
+        terms={"offset": params["objective"]["offset"].mean(), "double": self.double})
+
+
 ADDED = {"leak": Leak, "off_by_one": OffByOne, "another_prediction": AnotherPrediction, "secretly_forced": SecretlyForced, "pause": Pause,
-         "weighted": Weighted}
+         "weighted": Weighted, "derived": Derived}
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +177,47 @@ def test_a_value_of_an_objective_is_a_value_of_the_pack(tiny, steps):
   np.testing.assert_allclose(logged["train/loss"], logged["train/loss_next"] + np.array([0, 0.5, 2]) * logged["train/loss_own"], rtol=1e-5)
   assert (logged["train/loss_step"] == 17).all()  # the mean of the last five of twenty steps, from 0
   assert len(set(np.asarray(logged["train/loss_next"]).tolist())) == 3
+
+
+def test_a_value_is_a_runs_own_in_its_parameters_and_in_what_is_derived(tiny, steps):
+  _, _, _, logged = steps(*(tiny({"objective.name": "derived", "objective.scale": scale, "optimizer.learning_rate": 1e-9})
+                            for scale in (1.0, 4.0)))
+  np.testing.assert_allclose(logged["train/loss_offset"], [1, 4], rtol=1e-4)
+  np.testing.assert_allclose(logged["train/loss_double"], [2, 8])
+
+
+def test_evaluations_know_the_config_of_each_run_of_a_pack(tiny, tmp_path, monkeypatch):
+  told = types.SimpleNamespace(
+      applies=lambda config: config.method == "derived" and config.architecture == "transformer" and config.fields["seed"] >= 0,
+      run=lambda config, params, batch, logits: {f"told/{name}": 0 * logits[:, 0, 0] + value for name, value in (
+          ("seed", config.seed), ("rate", config.optimizer.learning_rate), ("scale", config.objective.scale),
+          ("field", config.fields["objective.scale"]))})
+  monkeypatch.setitem(evals.EVALS, "told", told)
+  registry.clear()
+  configs = [tiny({"objective.name": "derived", "objective.scale": 2.0 * seed, "seed": seed, "optimizer.learning_rate": 1e-3 * seed})
+             for seed in (1, 3)]
+  results = train.train(configs, [tmp_path / str(c.seed) for c in configs], tmp_path / "checkpoints")
+  for result, one in zip(results, configs):
+    said = [result[f"eval/test/told/{name}"] for name in ("seed", "rate", "scale", "field")]
+    assert said == pytest.approx([one.seed, one.optimizer.learning_rate, one.objective.scale, one.objective.scale], rel=1e-5)
+
+
+@pytest.mark.parametrize("values, default", [(("absent",), 1.0), (("scale",), None), (("scale",), 3)])
+def test_a_value_that_is_no_number_is_refused(monkeypatch, values, default):
+  kind = {None: float | None, 3: int}[default] if default != 1.0 else float
+  wrong = dataclasses.make_dataclass("Wrong", [("scale", kind, default)], bases=(NextToken,), namespace={"values": values}, frozen=True)
+  monkeypatch.setitem(objectives.OBJECTIVES, "wrong", wrong)
+  registry.clear()
+  with pytest.raises(UserError, match="objective wrong: values = .*: must be one of its fields of type float"):
+    config.schema()
+
+
+def test_a_field_may_not_take_the_name_of_what_chooses(monkeypatch):
+  wrong = dataclasses.make_dataclass("Wrong", [("name", str, "next_token")], bases=(NextToken,), frozen=True)
+  monkeypatch.setitem(objectives.OBJECTIVES, "wrong", wrong)
+  registry.clear()
+  with pytest.raises(UserError, match="the name objective.name is taken: it says which objective is chosen"):
+    config.schema()
 
 
 def test_what_is_trained_and_what_is_kept_are_counted_apart(tiny, tmp_path):
