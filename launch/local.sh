@@ -16,7 +16,7 @@ done
 
 commands=(
   "pathstar sweep --config=configs/quickstart.py --workdir=runs/quickstart ${overrides[*]-}"
-  "pathstar report --workdir=runs/quickstart"
+  "pathstar report --workdir=runs/quickstart --quiet"
 )
 if [ -n "$dry_run" ]; then printf '%s\n' "${commands[@]}"; exit 0; fi
 
@@ -27,5 +27,3 @@ for command in "${commands[@]}"; do
   # shellcheck disable=SC2086  # a command and its words
   .venv/bin/$command
 done
-echo
-echo "curves: .venv/bin/tensorboard --logdir runs/quickstart   (then open http://localhost:6006)"

@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -93,9 +95,26 @@ def test_tensorboard_gets_the_config_a_layout_and_the_hyperparameters(tmp_path, 
 
 def test_hyperparameter_domains_are_of_one_type_each(tmp_path):
   events = tensorboard.Events(tmp_path)
-  events.hparams_domains({"a": [1, 2, 2], "b": [None, 5], "c": [True, False], "d": ["x"]})
+  events.hparams_domains({"a": [1, 2, 2], "b": [None, 5], "c": [True, False], "d": ["x"]}, ["eval/test/loss"])
   events.close()
   content = accumulator(tmp_path).SummaryMetadata("_hparams_/experiment").plugin_data.content
   columns = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.hparam_infos
   domains = {c.name: [v.number_value or v.string_value or v.bool_value for v in c.domain_discrete.values] for c in columns}
   assert domains == {"a": [1, 2], "b": ["5", "None"], "c": [False, True], "d": ["x"]}
+
+
+def test_a_chart_has_at_most_eight_lines_and_exact_match_is_first():
+  for length in (2, 5, 8, 9, 20):
+    pages = tensorboard.charts(length)
+    assert list(pages)[0] == "exact match"
+    for tags in pages["positions"].values():
+      places = [int(re.search(r"position_(\d+)/", tag)[1]) for tag in tags]
+      assert len(places) == min(8, length) and places[0] == 0 and places[-1] == length - 1 and len(set(places)) == len(places)
+
+
+def test_the_address_pins_what_tells_the_story():
+  parts = urllib.parse.urlsplit(tensorboard.address(["next_token", "reversed", "next_token"]))
+  words = urllib.parse.parse_qs(parts.query)
+  assert parts.fragment == "timeseries" and words["smoothing"] == ["0"] and words["runColorGroup"] == ["regex:(next_token|reversed)"]
+  pins = [pin["tag"] for pin in json.loads(words["pinnedCards"][0])]
+  assert pins == ["eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy", "eval/test/cheat_accuracy"]

@@ -6,16 +6,21 @@ import json
 import math
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar import config
 from pathstar.commands import cli
 from pathstar.commands import report as report_command
 from pathstar.errors import UserError
-from pathstar.reports import claims, figures, report
+from pathstar.reports import claims, figures, report, summary
 from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
 from pathstar.reports.collect import COLUMNS, collect, thinned
-from pathstar.reports.rows import apart, find_csv, groups, read_csv, split, titles
+from pathstar.reports.rows import apart, as_read, find_csv, groups, read_csv, split, titles
 from pathstar.storage import workdir
+from pathstar.sweeps.folder import prepare
+from pathstar.sweeps.packs import plan
+from pathstar.training import tensorboard
 
 
 @pytest.fixture
@@ -163,3 +168,33 @@ def test_thinning_keeps_the_ends_and_what_is_rare():
 def test_a_folder_without_runs_is_refused(tmp_path):
   with pytest.raises(UserError, match="holds no finished run"):
     collect([tmp_path])
+
+
+def test_the_last_lines_of_a_sweep_say_what_came_out(made):
+  cells = [{"objective.order": order, "seed": seed} for order in ("forward", "reversed") for seed in (0, 1)]
+  runs = as_read(collect([made(cells, score=lambda cell: 0.5 if cell["objective.order"] == "forward" else 1.0)])[0])
+  said = summary.lines(runs)
+  assert said[0] == "trained: 4 runs: transformer on G(2,4); next_token, reversed; seeds 0, 1" and "(chance 0.5)" in said[1]
+  assert said[2].split() == ["next_token,", "transformer,", "G(2,4)", "0.500", "0.500", "follows", "a", "wrong", "arm", "1.00"]
+  assert said[3].split()[:5] == ["reversed,", "transformer,", "G(2,4)", "1.000", "1.000"]
+  claimed = " ".join(line.strip() for line in said[4:])
+  assert claimed.startswith("claims of the paper that these runs can tell: 1 held in 2 of 2, 2 held in 2 of 2") and "6 held in 2" in claimed
+  assert all(len(line) <= 140 for line in said)
+  many = as_read(collect([made([{"optimizer.learning_rate": 1e-3 * k, "seed": 0} for k in range(1, 15)], "many")])[0])
+  assert "0 of 14 runs reach 0.95; each is in the report" in "\n".join(summary.lines(many))
+
+
+def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_have(tiny, tmp_path):
+  base = config.override(config.default(), tiny.fields)
+  shown = {}
+  for name, cells in {"all": [{"seed": 0}, {"seed": 1}], "mixed": [{"seed": 0}, {"objective.name": "teacherless"}],
+                      "added": [{"task.name": "addition", "data.num_test": 40}, {"seed": 0}]}.items():
+    prepare(tmp_path / name, plan(base, cells))
+    metadata = EventAccumulator(str(tmp_path / name)).Reload().SummaryMetadata("_hparams_/experiment")
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(metadata.plugin_data.content).experiment
+    shown[name] = {info.name.tag for info in experiment.metric_infos}
+    assert {"method", "topology", "architecture"} <= {info.name for info in experiment.hparam_infos}
+    assert len(experiment.hparam_infos) < 12
+  everything = set(tensorboard.HPARAM_METRICS)
+  assert shown == {"all": everything, "mixed": everything - {"eval/test/cheat_accuracy"},
+                   "added": everything - {"eval/test/cheat_accuracy", "eval/test/branch_accuracy"}}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathstar.commands import cli
 from pathstar.errors import UserError
 from pathstar.pricing import compare
-from pathstar.reports import report, scoreboard
+from pathstar.reports import report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, collect
-from pathstar.reports.rows import find_csv
+from pathstar.reports.rows import find_csv, read_csv
 from pathstar.storage import workdir
 
 
@@ -21,6 +21,7 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
   cli.add_only(parser)
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
+  parser.add_argument("--quiet", action="store_true", help="say where the report is, and nothing of what is in it")
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
   if args.scoreboard:
@@ -42,7 +43,12 @@ def main(argv: Sequence[str]) -> int:
     compare.redraw(out)
   else:
     raise UserError(f"out = {args.out!r}: holds no runs.csv to draw from; give --workdir")
-  print((out / "table.md").read_text())
+  if args.quiet:
+    pass
+  elif find_csv(out, "curves").exists():
+    print("\n".join(summary.lines(read_csv(out / "runs.csv"))))
+  else:
+    print((out / "table.md").read_text())
   print(f"report: {out}/README.md")
   return 0
 

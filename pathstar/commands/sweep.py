@@ -11,12 +11,16 @@ from pathstar.commands import cli
 from pathstar.config import Loaded
 from pathstar.devices import hosts
 from pathstar.errors import UserError
+from pathstar.reports import summary
+from pathstar.reports.collect import collect
+from pathstar.reports.rows import as_read, ordered
 from pathstar.storage import workdir
-from pathstar.sweeps import status
+from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute
-from pathstar.sweeps.folder import PLAN, all_finished, prepare, reconcile
+from pathstar.sweeps.folder import PLAN, all_finished, finished, prepare, reconcile
 from pathstar.sweeps.packs import Pack, plan, shard
 from pathstar.sweeps.redo import redo
+from pathstar.training import tensorboard
 
 _SLURM = pathlib.Path(pathstar.__file__).parent.parent / "launch" / "slurm.sh"
 
@@ -56,7 +60,21 @@ def main(argv: Sequence[str]) -> int:
       redo(folder, packs, args.redo)
   if found.added and len(found.added) < len(found.packs):
     print(f"{sum(len(one.runs) for one in found.added)} of {sum(len(one.runs) for one in found.packs)} runs are new in {folder}")
-  return execute(folder, share(reconcile(folder, asked).packs))  # as the folder has them by now
+  packs = share(reconcile(folder, asked).packs)  # as the folder has them by now
+  status = execute(folder, packs)
+  if hosts.is_first() and not workdir.is_remote(args.workdir):
+    _say(folder, packs)
+  return status
+
+
+def _say(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
+  """What came of it, and where to look."""
+  done = [folder / "runs" / run.path for one in packs for run in one.runs if finished(folder, run)]
+  if done:
+    print("\n" + "\n".join(summary.lines(as_read(collect(done)[0]))))
+  methods = ordered(run.config.method for one in packs for run in one.runs)
+  print(f"table and figures: pathstar report --workdir={folder}")
+  print(f"curves: tensorboard --logdir {folder}, then open {tensorboard.address(methods)}")
 
 
 def _print(folder: pathlib.Path, packs: Sequence[Pack], added: Sequence[Pack]) -> int:
@@ -89,5 +107,5 @@ def _status(argv: Sequence[str]) -> int:
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:
     raise UserError(f"--status takes --workdir and --only alone, not {' '.join(wrong)}")
-  print(status.show(workdir.path(args.workdir), args.only))
+  print(sweep_status.show(workdir.path(args.workdir), args.only))
   return 0

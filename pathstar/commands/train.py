@@ -12,9 +12,11 @@ def main(argv: Sequence[str]) -> int:
   """`pathstar train`."""
   parser = argparse.ArgumentParser("pathstar train", description="Trains one run; the same command again resumes it.")
   args, loaded = cli.parse(parser, argv, workdir="folder of the run")
-  folder = workdir.path(args.workdir)
-  for result in train([loaded.resolve()], [folder], folder / "checkpoints"):
-    scores = (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match"))
+  folder, config = workdir.path(args.workdir), loaded.resolve()
+  for result in train([config], [folder], folder / "checkpoints"):
+    scores = (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match"),
+              ("follows a wrong arm", "eval/test/cheat_accuracy"))
     print(f"{folder}: {result['status']} at step {result['steps']}"
-          + "".join(f"  {name} {result[tag]:.3f}" for name, tag in scores if tag in result))
+          + "".join(f"  {name} {result[tag]:.3f}" + f" (chance {config.task.chance:.3g})" * (number == 0)
+                    for number, (name, tag) in enumerate(scores) if tag in result))
   return 0

@@ -62,6 +62,11 @@ class Config:
     return objectives.method(self.fields["objective.name"], self.order)
 
   @property
+  def in_words(self) -> dict[str, str]:
+    """What tables of runs show beside the fields."""
+    return {"method": self.method, "topology": str(self.task), "architecture": self.architecture}
+
+  @property
   def input_length(self) -> int:
     """Tokens of one example that the model reads in training."""
     return self.objective.input_length

@@ -17,18 +17,28 @@ _METHODS = ("next_token", "reversed", "teacherless")
 
 def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], compress_from: float = math.inf) -> None:
   """Floats with six digits; None and what a row lacks are empty. One of `compress_from` bytes or more becomes `path`.gz instead."""
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, lineterminator="\n")
-  writer.writeheader()
-  shown = lambda value: "" if value != value else f"{value:.6g}" if isinstance(value, float) else value
-  writer.writerows({k: shown(v) for k, v in row.items()} for row in rows)
-  content, packed = text.getvalue().encode(), path.with_name(path.name + ".gz")
+  content, packed = _as_csv(columns, rows).encode(), path.with_name(path.name + ".gz")
   for file in (path, packed):
     file.unlink(missing_ok=True)
   if len(content) < compress_from:
     path.write_bytes(content)
   else:
     packed.write_bytes(gzip.compress(content, mtime=0))
+
+
+def _as_csv(columns: Sequence[str], rows: Iterable[dict]) -> str:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, columns, lineterminator="\n")
+  writer.writeheader()
+  shown = lambda value: "" if value != value else f"{value:.6g}" if isinstance(value, float) else value
+  writer.writerows({k: shown(v) for k, v in row.items()} for row in rows)
+  return text.getvalue()
+
+
+def as_read(rows: Sequence[dict]) -> list[dict]:
+  """Rows as they come back from a CSV file of them."""
+  columns = list(dict.fromkeys(name for row in rows for name in row))
+  return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(_as_csv(columns, rows)))]
 
 
 def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:

@@ -86,7 +86,8 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
       old = workdir.read_json(file) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
       fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
       fields |= {run.path: dict(run.config.fields) for one in found.added for run in one.runs}
-      _write_hparams(folder, fields)  # before the first run starts: TensorBoard never shows one that it has not seen here
+      # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
+      _write_hparams(folder, {path: config.recorded(one) for path, one in fields.items()})
       if file.exists():
         now = environment()
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
@@ -95,17 +96,21 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
     return found.packs
 
 
-def _write_hparams(folder: pathlib.Path, runs: Mapping[str, Mapping]) -> None:
-  """TensorBoard's table of hyperparameters for all runs (path -> fields), and one for each of their groups."""
+def _write_hparams(folder: pathlib.Path, runs: Mapping[str, config.Config]) -> None:
+  """TensorBoard's table of hyperparameters for all runs (by path), and one for each of their groups: what differs, and what all have."""
   for group in {"", *(os.path.dirname(path) for path in runs)}:
-    of_group = [fields for path, fields in runs.items() if group in ("", os.path.dirname(path))]
+    of_group = [run for path, run in runs.items() if group in ("", os.path.dirname(path))]
     place = workdir.make(folder / "runs" / group) if group else folder
     for earlier in place.glob("events.out.*"):
       earlier.unlink()
     local = workdir.staging(place)
     events = tensorboard.Events(local)
-    names = dict.fromkeys(name for fields in of_group for name in fields)
-    events.hparams_domains({name: [fields[name] for fields in of_group if name in fields] for name in names})
+    fields = [run.in_words | dict(run.fields) for run in of_group]
+    names = [name for name in dict.fromkeys(name for one in fields for name in one)
+             if name in of_group[0].in_words or len({one[name] for one in fields if name in one}) > 1]
+    measured = set.intersection(*(set(dict(run.measured)) for run in of_group))
+    events.hparams_domains({name: [one[name] for one in fields if name in one] for name in names},
+                           [tag for tag, evaluation in tensorboard.HPARAM_METRICS.items() if evaluation in measured])
     events.close()
     workdir.publish(local, place)
 

@@ -36,13 +36,10 @@ class Writer:
 
   def describe(self, config, trial: str) -> None:
     """What TensorBoard shows beside the curves: hyperparameters, the config as text, and charts that put positions together."""
-    self.events.hparams(config.fields, trial)
+    self.events.hparams(dict(config.fields) | config.in_words, trial)
     rows = "".join(f"| {name} | {value} |\n" for name, value in config.fields.items())
     self.events.text(0, "config", f"| field | value |\n|---|---|\n{rows}")
-    self.events.layout({"positions": {
-        f"{name} on {split}": [rf"eval/{split}/position_\d+/{name}$"]
-        for name in ("accuracy", "loss", "generated_accuracy") for split in ("test", "train")
-    }, "exact match": {"exact match": [r"eval/(test|train)/exact_match$"]}})
+    self.events.layout(tensorboard.charts(config.task.answer_length))
 
   def write(self, step: int, values: dict) -> None:
     values = {name: float(np.float64(value)) for name, value in values.items()}

@@ -1,9 +1,11 @@
 """TensorBoard files through the tensorboard wheel's own protos, without TensorFlow."""
 
 import io
+import json
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -16,8 +18,30 @@ from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-HPARAM_METRICS = ("eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy",
-                  "eval/test/cheat_accuracy", "eval/test/loss")
+# Metrics in the table of hyperparameters, by the evaluation that gives them. Its parallel coordinates drop every run that lacks one of
+# those listed: a sweep lists those that all its runs have.
+HPARAM_METRICS = {"eval/test/exact_match": "exact_match", "eval/train/exact_match": "exact_match",
+                  "eval/test/branch_accuracy": "branch_token", "eval/test/cheat_accuracy": "clever_hans", "eval/test/loss": "loss"}
+# The first screen: what is pinned on the page of time series.
+PINS = ("eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy", "eval/test/cheat_accuracy")
+_MAX_LINES = 8  # of a chart that puts positions together
+
+
+def address(methods: Iterable[str], port: int = 6006) -> str:
+  """The page that tells the story: exact match and what is behind it pinned, unsmoothed, coloured by method."""
+  pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINS], separators=(",", ":"))
+  names = "|".join(dict.fromkeys(methods))
+  words = {"pinnedCards": pins, "smoothing": "0", "runColorGroup": f"regex:({names})"}
+  return f"http://localhost:{port}/?{urllib.parse.urlencode(words)}#timeseries"
+
+
+def charts(num_positions: int) -> dict[str, dict[str, list[str]]]:
+  """The custom-scalars page of a run: exact match first; of a long answer some positions, both ends among them."""
+  step = max(1, (num_positions - 1) / (_MAX_LINES - 1))
+  places = sorted({round(i * step) for i in range(min(num_positions, _MAX_LINES))})
+  positions = {f"{name} on {split}": [f"eval/{split}/position_{k}/{name}$" for k in places]
+               for name in ("accuracy", "loss", "generated_accuracy") for split in ("test", "train")}
+  return {"exact match": {"exact match": [r"eval/(test|train)/exact_match$"]}, "positions": positions}
 
 
 class Events:
@@ -54,13 +78,13 @@ class Events:
     """The hyperparameters of the run in this folder."""
     self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_pb(plain(values), trial_id=trial)))
 
-  def hparams_domains(self, domains: Mapping[str, Sequence[object]]) -> None:
-    """The experiment's hyperparameters with all their values; belongs in the folder above all runs, before the first starts.
+  def hparams_domains(self, domains: Mapping[str, Sequence[object]], metrics: Iterable[str]) -> None:
+    """The experiment's hyperparameters with all their values, and its metrics; belongs above all runs, before the first starts.
 
     TensorBoard's table shows five columns unless told otherwise, and takes those that are marked as different first.
     """
     columns = [hparams.HParam(name, hparams.Discrete(_one_type(values))) for name, values in domains.items()]
-    measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in HPARAM_METRICS]
+    measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in metrics]
     summary = hparams.hparams_config_pb(columns, measures)
     plugin_data = summary.value[0].metadata.plugin_data
     content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
