@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pathstar.training.checkpoint import Checkpoints
+from pathstar.training.checkpoint import Checkpoints, digest
 
 
 @pytest.fixture
@@ -61,3 +61,50 @@ def test_a_checkpoint_of_another_shape_is_not_taken_for_this_one(state, tmp_path
   other = state | {"params": {"w": jnp.zeros((3, 3))}}
   with opened(tmp_path) as checkpoints, pytest.raises(ValueError, match="none of its checkpoints can be read"):
     checkpoints.restore(jax.eval_shape(lambda: other), shardings(other))
+
+
+def test_any_other_bit_gives_another_digest():
+  rng = np.random.default_rng(0)
+  state = {"f": rng.normal(size=(2, 3, 5)).astype(np.float32), "i": rng.integers(-9, 9, (2, 7)).astype(np.int32), "r": np.float32([1, 2]),
+           "b": np.array([[True, False], [False, True]]), "h": jnp.ones((2, 4), jnp.bfloat16)}
+  whole = digest(jax.tree.map(jnp.asarray, state))
+  assert all(len(numbers) == 2 for numbers in whole.values())
+  for trial in range(200):
+    name = ["f", "i", "r"][trial % 3]
+    other = {k: np.array(v) for k, v in state.items() if k != "h"} | {"h": state["h"]}
+    flat = other[name].view(np.uint32).reshape(2, -1)
+    run, place, bit = rng.integers(2), rng.integers(flat.shape[1]), rng.integers(32)
+    flat[run, place] ^= np.uint32(1) << np.uint32(bit)
+    found = digest(jax.tree.map(jnp.asarray, other))
+    changed = [(leaf, r) for leaf in whole for r in range(2) if whole[leaf][r] != found[leaf][r]]
+    assert changed == [(f"['{name}']", run)]  # that leaf of that run, and no other
+  swapped = state | {"f": state["f"][:, ::-1]}
+  assert digest(jax.tree.map(jnp.asarray, swapped)) != whole
+
+
+def test_a_checkpoint_with_other_numbers_counts_as_torn(state, tmp_path, monkeypatch, caplog):
+  with opened(tmp_path, 3) as checkpoints:
+    checkpoints.save(10, state, {"train_seconds": 1.0})
+    monkeypatch.setattr("pathstar.training.checkpoint.digest", lambda state: {"['step']": [1, 2]})  # as if other numbers had been written
+    checkpoints.save(20, state, {})
+    checkpoints.wait()
+  monkeypatch.undo()
+  with opened(tmp_path, 3) as checkpoints:
+    step, _, extra = checkpoints.restore(jax.eval_shape(lambda: state), shardings(state))
+  assert step == 10 and extra == {"train_seconds": 1.0}
+  assert "are not those that were saved" in caplog.text and (tmp_path / "20.corrupt").is_dir()
+
+
+def test_setting_aside_works_any_number_of_times(state, tmp_path):
+  for _ in range(3):
+    with opened(tmp_path, 3) as checkpoints:
+      for step in (10, 20):
+        if step not in checkpoints._manager.all_steps():
+          checkpoints.save(step, state, {})
+      checkpoints.wait()
+    for file in (tmp_path / "20" / "state").rglob("*"):
+      if file.is_file() and file.stat().st_size > 8:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with opened(tmp_path, 3) as checkpoints:
+      assert checkpoints.restore(jax.eval_shape(lambda: state), shardings(state))[0] == 10
+  assert {p.name for p in tmp_path.iterdir()} >= {"10", "20.corrupt", "20.corrupt.2", "20.corrupt.3"}

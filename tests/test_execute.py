@@ -100,11 +100,11 @@ def test_a_crash_that_does_not_come_again_splits_nothing(command, trained, tmp_p
 
 def test_a_pack_that_runs_out_of_memory_is_split_in_halves(sweep_file, trained, tmp_path, capsys):
   sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(7)"))
-  trained.crash = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory"), larger_than=2)
+  trained.crash = failing(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), larger_than=2)
   argv = [f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]
   assert cli.run(sweep_command.main, argv) == 0
   assert [len(names) for names in trained.packs] == 2 * [7, 4, 2, 2, 3, 2, 1]
-  trained.crash, trained.packs[:] = failing(RuntimeError("RESOURCE_EXHAUSTED: out of memory")), []
+  trained.crash, trained.packs[:] = failing(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")), []
   assert cli.run(sweep_command.main, [*argv[:1], f"--workdir={tmp_path / 'other'}", "--max_pack=1"]) == 1
   assert len(trained.packs) == 14  # a run alone that is too large is not tried again
 
@@ -199,3 +199,35 @@ def test_a_sweep_for_real_leaves_what_a_run_alone_leaves(sweep_file, tmp_path, t
   for name in result.keys() - {"train_seconds", "status"}:
     assert result[name] == pytest.approx(alone[name], rel=1e-3, abs=1e-4), name
   assert {p.name for p in member.iterdir()} >= {"config.json", "environment.json", "metrics.jsonl", "result.json"}
+
+
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device"), OSError(30, "Read-only file system"), OSError(122, "Disk quota exceeded"),
+    ValueError("INTERNAL: tensorstore: No space left on device [OS error 28]"),
+    jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: writing: No space left on device"),
+])
+def test_an_outage_of_the_machine_stops_the_sweep_and_is_no_runs_fault(command, trained, tmp_path, capsys, error):
+  trained.crash = lambda configs: error
+  assert command() == 2
+  said = capsys.readouterr().err
+  assert len(trained.packs) == 1 and len(said.splitlines()) == 1 and "nothing is wrong with its runs" in said
+  assert not list((tmp_path / "out" / "packs").glob("*/*.txt")) and not list((tmp_path / "out" / "packs").glob("*/split.json"))
+  trained.crash = lambda configs: None
+  assert command() == 0
+
+
+def test_an_outage_below_another_error_is_found(command, trained, capsys):
+  def crash(configs):
+    try:
+      raise OSError(28, "No space left on device")
+    except OSError as error:
+      raise RuntimeError("could not save") from error
+
+  def raised(configs):
+    try:
+      crash(configs)
+    except RuntimeError as error:
+      return error
+
+  trained.crash = raised
+  assert command() == 2 and "no space left on device" in capsys.readouterr().err

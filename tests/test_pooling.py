@@ -165,6 +165,19 @@ def test_thinning_keeps_the_ends_and_what_is_rare():
   assert thinned(rows, None) == rows and thinned([], 5) == []
 
 
+@pytest.mark.parametrize("file, text", [
+    (workdir.CONFIG, "{"), (workdir.CONFIG, "[]"), (workdir.RESULT, ""), (workdir.RESULT, "{}"), (workdir.METRICS, "{}\n{}\n"),
+    (workdir.CONFIG, None),
+])
+def test_one_damaged_run_is_named_and_the_others_are_reported(made, capsys, file, text):
+  folder = made(RATES)
+  broken = sorted(folder.iterdir())[1]
+  (broken / file).unlink() if text is None else (broken / file).write_text(text)
+  runs, _ = collect([folder])
+  said = capsys.readouterr().err
+  assert len(runs) == 3 and "1 runs are damaged and left out" in said and str(broken) in said
+
+
 def test_a_folder_without_runs_is_refused(tmp_path):
   with pytest.raises(UserError, match="holds no finished run"):
     collect([tmp_path])

@@ -70,8 +70,10 @@ def main(argv: Sequence[str]) -> int:
 def _say(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
   """What came of it, and where to look."""
   done = [folder / "runs" / run.path for one in packs for run in one.runs if finished(folder, run)]
-  if done:
+  try:
     print("\n" + "\n".join(summary.lines(as_read(collect(done)[0]))))
+  except UserError:  # nothing finished, or nothing that can be read, which is said
+    print()
   methods = ordered(run.config.method for one in packs for run in one.runs)
   print(f"table and figures: pathstar report --workdir={folder}")
   print(f"curves: tensorboard --logdir {folder}, then open {tensorboard.address(methods)}")

@@ -6,7 +6,8 @@ import math
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from pathstar import config
 from pathstar.errors import UserError
@@ -29,44 +30,65 @@ _HAVE_COLUMNS = ("seed", "task.name", "task.degree", "task.length", "task.num_no
                  "objective.order", "data.num_train")
 
 
+class Found(NamedTuple):
+  """A finished run, as it lies on disk."""
+
+  folder: pathlib.Path  # in which it was found
+  place: pathlib.Path
+  config: config.Config
+  result: dict
+  rows: list[dict]
+
+
 def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS,
             only: Sequence[str] = ()) -> tuple[list[dict], list[dict]]:
   """Rows of runs.csv and of curves.csv (test split, per position of the path) for every finished run below the folders.
 
-  A run that is found twice counts once, and is said. `max_points` thins each curve; None: every point. `only`: `FIELD=VALUE,...`.
+  A run that is found twice counts once, and one whose files are damaged is passed over; both are said. `max_points` thins each curve;
+  None: every point. `only`: `FIELD=VALUE,...`.
 
   Raises:
     UserError: there is none.
   """
-  found: dict[str, tuple] = {}
-  chosen, twice = config.selection(only), []
-  for folder in folders:
-    for file in sorted(folder.rglob(workdir.RESULT)):
-      made = config.recorded(workdir.read_json(file.parent / workdir.CONFIG))
-      if not chosen(made.fields):
-        continue
-      key = json.dumps({name: value for name, value in made.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
-      (twice.append(file.parent) if key in found else found.update({key: (folder, file.parent, made)}))
-  if twice:
-    named = ", ".join(map(str, twice[:3])) + ", ..." * (len(twice) > 3)
-    print(f"{len(twice)} runs are found twice and count once: {named}", file=sys.stderr)
+  found = _find(folders, config.selection(only))
   if not found:
     raise UserError(f"workdir = {', '.join(map(str, folders))!r}: holds no finished run (a folder with {workdir.RESULT})")
-  differing = _differing([made for *_, made in found.values()])
-  names = collections.Counter(place.name for _, place, _ in found.values())
+  differing = _differing([run.config for run in found])
+  names = collections.Counter(run.place.name for run in found)
   runs, curves = [], []
-  for folder, place, made in found.values():
-    run_id = place.name if names[place.name] == 1 else str(place)  # runs of one's own may be called alike
-    rows = list(metrics.read(place))
-    where = {"folder": place.relative_to(folder).as_posix()} | ({"source": str(folder)} if len(folders) > 1 else {})
-    fields = {name: _cell(made.fields.get(name, "")) for name in differing}
-    result = workdir.read_json(place / workdir.RESULT)
-    runs.append(_run_row(run_id, made, result) | _when(rows) | where | fields)
-    curves += [{"run_id": run_id} | point for row in thinned(rows, max_points) for point in _points(row)]
+  for run in found:
+    run_id = run.place.name if names[run.place.name] == 1 else str(run.place)  # runs of one's own may be called alike
+    where = {"folder": run.place.relative_to(run.folder).as_posix()} | ({"source": str(run.folder)} if len(folders) > 1 else {})
+    fields = {name: _cell(run.config.fields[name] if name in run.config.fields else "") for name in differing}
+    runs.append(_run_row(run_id, run.config, run.result) | _when(run.rows) | where | fields)
+    curves += [{"run_id": run_id} | point for row in thinned(run.rows, max_points) for point in _points(row)]
   by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")
   in_order = lambda value: (1, str(value)) if isinstance(value, str) or value is None else (0, value)  # numbers before words
   runs.sort(key=lambda r: [in_order(r[name]) for name in by])
   return runs, curves
+
+
+def _find(folders: Sequence[pathlib.Path], chosen: Callable[[Mapping], bool]) -> list[Found]:
+  """The chosen finished runs below the folders, each once."""
+  found, twice, damaged = {}, [], []
+  for folder in folders:
+    for file in sorted(folder.rglob(workdir.RESULT)):
+      place = file.parent
+      try:
+        run = Found(folder, place, config.recorded(workdir.read_json(place / workdir.CONFIG)), workdir.read_json(file), metrics.read(place))
+        if missing := {"status", "steps", "train_seconds", "parameters"} - run.result.keys():
+          raise UserError(f"{file}: has no {sorted(missing)[0]}; it is damaged")
+      except UserError as error:
+        damaged.append(str(error))
+        continue
+      key = json.dumps({name: value for name, value in run.config.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
+      if chosen(run.config.fields):
+        twice += [str(place)] * (key in found)
+        found.setdefault(key, run)
+  for problem, names in (("found twice and count once", twice), ("damaged and left out", damaged)):
+    if names:
+      print(f"{len(names)} runs are {problem}: {'; '.join(names[:3])}{'; ...' * (len(names) > 3)}", file=sys.stderr)
+  return list(found.values())
 
 
 def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:

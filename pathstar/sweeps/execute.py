@@ -3,11 +3,12 @@
 A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
 crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves. The
 parts go on from its newest checkpoint.
-A crash of one of several processes of a job ends the job.
+A crash of one of several processes of a job ends the job, and an outage of the machine (a full disk) ends the sweep: it is no run's fault.
 """
 
 import contextlib
 import dataclasses
+import errno
 import gc
 import os
 import pathlib
@@ -26,6 +27,8 @@ from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, f
 from pathstar.sweeps.packs import Pack, part
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
+
+_OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def check_meshes(packs: Sequence[Pack]) -> None:
@@ -153,5 +156,17 @@ def _attempt(folder: pathlib.Path, pack: Pack) -> Crash | None:
     raise
   except Exception as error:
     first_line = str(error).partition("\n")[0]
-    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), "RESOURCE_EXHAUSTED" in str(error),
-                 isinstance(error, UserError))
+    if outage := _outage(error):
+      raise UserError(f"{pack.pack_id}: {outage}; nothing is wrong with its runs, and the same command goes on") from error
+    out_of_memory = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), out_of_memory, isinstance(error, UserError))
+
+
+def _outage(error: BaseException | None) -> str | None:
+  """What an error, or what it came from, says of a machine that can't go on: a full or read-only disk. None: it is of another kind."""
+  while error is not None:
+    for number in _OUTAGES:
+      if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
+        return os.strerror(number).lower()
+    error = error.__cause__ or error.__context__
+  return None

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -18,7 +19,32 @@ from pathstar.errors import UserError
 from pathstar.storage import workdir
 
 _log = logging.getLogger(__name__)
+_DIGEST = "digest"  # in a checkpoint's extra
 _polls = itertools.count(1)  # of the whole process: a signal that comes between two packs is heard in the second
+
+
+def digest(state) -> dict[str, list[int]]:
+  """A number for each run of each leaf, by the leaf's path: other bits in one element always give another number.
+
+  The elements as 32-bit words times odd weights, added up modulo 2^32, on the devices that hold them.
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  numbers = jax.device_get(hosts.everywhere(_digests([leaf for _, leaf in leaves])))
+  return {jax.tree_util.keystr(path): np.asarray(number).tolist() for (path, _), number in zip(leaves, numbers, strict=True)}
+
+
+@jax.jit
+def _digests(leaves):
+  def one(x_RxN):
+    same_size = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x_RxN.dtype.itemsize]
+    word = jax.lax.bitcast_convert_type(x_RxN, same_size).astype(jnp.uint32) if x_RxN.dtype != bool else x_RxN.astype(jnp.uint32)
+    weight, stride = jnp.uint32(1), 1
+    for axis in reversed(range(1, word.ndim)):  # 2 (place in the row) + 1, without a table as long as the row's
+      place = jax.lax.broadcasted_iota(jnp.uint32, word.shape, axis)
+      weight, stride = weight + 2 * jnp.uint32(stride) * place, stride * word.shape[axis]
+    return jnp.sum(word * weight, axis=tuple(range(1, word.ndim)), dtype=jnp.uint32)
+
+  return [one(x) for x in leaves]
 
 
 class Checkpoints:
@@ -31,6 +57,7 @@ class Checkpoints:
 
   def save(self, step: int, state, extra: dict) -> None:
     """Starts saving; returns once `state` may change. Metrics up to `step` must be on disk already."""
+    extra = extra | {_DIGEST: digest(state)}
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
     self._manager.save(step, args=args, force=True)
 
@@ -53,17 +80,25 @@ class Checkpoints:
       restored = None
       try:
         restored = self._manager.restore(step, args=args)
+        self._compare(restored)
       except Exception as error:  # whatever a torn file makes the readers raise
         _log.warning("checkpoint %d can't be read (%s: %s)", step, type(error).__name__,
                      str(error).splitlines()[0][:200] if str(error) else "")
+        restored = None
       if hosts.all_of(restored is not None):
         self._set_aside(torn, "corrupt")
         self._set_aside(ahead, "ahead")
-        return step, restored.state, restored.extra
+        return step, restored.state, {name: value for name, value in restored.extra.items() if name != _DIGEST}
       torn.append(step)
     if steps:
       raise UserError(f"{self._folder}: none of its checkpoints can be read (the log says why); to start from step 0, move them away")
     return None
+
+  def _compare(self, restored) -> None:
+    """Raises ValueError if the arrays are not those that were saved. Version 0.1 saved no digest."""
+    if _DIGEST in restored.extra and (found := digest(restored.state)) != restored.extra[_DIGEST]:
+      wrong = [name for name in found if found[name] != restored.extra[_DIGEST].get(name)]
+      raise ValueError(f"the numbers of {wrong[0] if wrong else 'a leaf'} are not those that were saved")
 
   def restore_rows(self, abstract_state, shardings, rows: Sequence[int], number: int, at_most: int | None) -> tuple | None:
     """As `restore`, of some runs (`rows`, places on the leading axis) of a pack of `number` whose checkpoints these are."""
