@@ -1,24 +1,34 @@
-"""A finished run, loaded: its model, parameters, config and task."""
+"""A run, loaded: its model, parameters, config and task, what it answers, and what is in its layers. Nothing is written into its folder."""
 
 import dataclasses
+import functools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from pathstar import config
+from pathstar.devices import random
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
+from pathstar.evals import generated
 from pathstar.storage import workdir
+from pathstar.sweeps import status
 from pathstar.sweeps.folder import PLAN, checkpoints_of, lineage
+from pathstar.tasks import draw
+from pathstar.training import metrics
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.program import compile_program
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
-  """What `load` returns.
+  """What `load` returns. It can be pickled.
+
+  A question is a line of text in the task's format, with or without its answer, several lines, or a batch as `task.examples` gives it.
 
   Attributes:
     model: pure functions of parameters: `apply`, `hidden`, `prefill`, `step`, ... (models/lm.py).
@@ -34,42 +44,121 @@ class Run:
   step: int
   folder: pathlib.Path
 
+  def __repr__(self) -> str:
+    return f"Run({self.config.architecture}, {self.config.method}, {self.task}, step {self.step}, {str(self.folder)!r})"
+
   @property
   def task(self) -> Any:
     return self.config.task
 
+  @property
+  def metrics(self) -> list[dict]:
+    """The rows of metrics.jsonl: `step` and the tags of TensorBoard."""
+    return metrics.read(self.folder)
 
-def load(run_dir: str | os.PathLike) -> Run:
-  """Loads the newest checkpoint of a run, whether it trained alone or in a pack.
+  def predict(self, questions: str | Sequence[str] | dict) -> list[str] | np.ndarray:
+    """The answers as the run produces them: for text its lines with the run's answer; for a batch tokens (B, A), along the path."""
+    batch = self._batch(questions)
+    generate = jax.jit(lambda params, batch: self._objective.along_path(generated.answer(
+        self.task, self._objective.predict(self.model, params, batch, random.evaluation_key(random.PREDICT, 0))), batch))
+    answer_BxA = np.asarray(generate(self.params, batch))
+    if isinstance(questions, dict):
+      return answer_BxA
+    answer_BxA = np.where((answer_BxA >= 0) & (answer_BxA < self.task.vocab_size), answer_BxA, self.task.dummy)
+    examples = [{name: x[i] for name, x in self._in_path_order(batch).items()} for i in range(len(answer_BxA))]
+    targets = np.stack([draw.with_answer(example, answer) for example, answer in zip(examples, answer_BxA)])
+    told = self.task.to_text(self._in_path_order(batch) | {"target": targets})
+    return told[0] if isinstance(questions, str) else told
+
+  def logits(self, questions: str | Sequence[str] | dict) -> np.ndarray:
+    """Scores (B, L, V) of the target in one pass, in the order of the objective."""
+    return np.asarray(jax.jit(lambda params, batch: self._objective.logits(self.model, params, batch))(self.params, self._batch(questions)))
+
+  def hidden(self, questions: str | Sequence[str] | dict, layer: int = -1) -> np.ndarray:
+    """The residual stream (B, T, D) after a block, of what the model reads in training; -1: the last. Loops are blocks of their own."""
+    return self._layer(questions, layer)[0]
+
+  def attention(self, questions: str | Sequence[str] | dict, layer: int = -1) -> np.ndarray:
+    """Attention weights (B, H, T, T) of a block: rows are the tokens that look."""
+    weights = self._layer(questions, layer)[1]
+    if weights is None:
+      raise UserError(f"{self!r}: has no attention; its mixer is {self.config.fields['model.mixer']}")
+    return weights
+
+  def draw(self, question: str | dict):
+    """A figure of the graph, the right path and the run's answer."""
+    batch = self._batch(question)
+    return draw.figure(self.task, {k: v[0] for k, v in self._in_path_order(batch).items()}, self.predict(self._in_path_order(batch))[0])
+
+  @property
+  def _objective(self) -> Any:
+    return self.config.objective
+
+  def _batch(self, questions) -> dict:
+    """In the order of the objective."""
+    if not isinstance(questions, dict):
+      questions = self.task.from_text([questions] if isinstance(questions, str) else list(questions))
+    return {name: np.asarray(x) for name, x in self._objective.in_order(questions).items()}
+
+  def _in_path_order(self, batch: dict) -> dict:
+    return {name: np.asarray(x) for name, x in self._objective.in_order(batch).items()}  # its own inverse
+
+  def _layer(self, questions, layer: int):
+    tokens = self._objective.inputs(batch := self._batch(questions))
+    blocks = jax.jit(functools.partial(self.model.layers, free_from=self._objective.free_from(batch)))(self.params["model"], tokens)
+    if not -len(blocks) <= layer < len(blocks):
+      raise UserError(f"layer = {layer}: must be between {-len(blocks)} and {len(blocks) - 1}: {self!r} has {len(blocks)} blocks")
+    stream, weights = blocks[layer]
+    return np.asarray(stream), None if weights is None else np.asarray(weights)
+
+
+def load(run_dir: str | os.PathLike, step: int | None = None) -> Run:
+  """Loads a checkpoint of a run, the newest or that of a step, whether it trained alone or in a pack. It may be training.
 
   Raises:
-    UserError: not a run's folder, or nothing saved yet.
+    UserError: not a run's folder, nothing saved yet, or not at that step.
   """
   folder = workdir.path(run_dir)
+  folder = folder if workdir.is_remote(folder) else folder.resolve()  # by its full name; resolve() of gs://b/x is a local path
   if not (folder / workdir.CONFIG).exists():
     raise UserError(f"workdir = {str(run_dir)!r}: not a run's folder (it has no {workdir.CONFIG})")
-  resolve = lambda path: config.recorded(workdir.read_json(path / workdir.CONFIG))
-  mine = resolve(folder)
   members, checkpoints = _pack_of(folder)
   if not checkpoints.is_dir():
     raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
-  configs = [resolve(member) for member in members]
-  mesh = make_mesh("run=1", len(configs), mine.train.batch_size)
+  configs = [config.recorded(workdir.read_json(member / workdir.CONFIG)) for member in members]
+  mine = members.index(folder)
+  mesh = make_mesh("run=1", len(configs), configs[mine].train.batch_size)
   program = compile_program(configs, mesh)
-  manager = Checkpoints(checkpoints, mine.train.keep_checkpoints)
-  restored = manager.restore(program.abstract_state, program.state_shardings)
+  manager = Checkpoints(checkpoints, None)
+  if step is not None and step not in manager.steps:
+    raise UserError(f"step = {step}: {run_dir} has checkpoints of {', '.join(map(str, manager.steps)) or 'no step'}")
+  restored = manager.restore(program.abstract_state, program.state_shardings, step)
   manager.close()
   if restored is None:
     raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
-  step, state, _ = restored
-  index = [member.name for member in members].index(folder.name)
-  params = jax.tree.map(lambda x: x[index], state["params"])
-  return Run(mine.model, params, mine, step, folder)
+  found, state, _ = restored
+  if step not in (None, found):
+    raise UserError(f"step = {step}: the checkpoint of {run_dir} can't be read (the log says why)")
+  params = jax.tree.map(lambda x: np.asarray(x[mine]), state["params"])
+  return Run(configs[mine].model, params, configs[mine], found, folder)
+
+
+def load_sweep(folder: str | os.PathLike, only: Sequence[str] = ()) -> list[dict]:
+  """A row a run of a sweep, ready for a DataFrame: path, state, the fields in use, and the last evaluation.
+
+  Raises:
+    UserError: not a sweep's folder.
+  """
+  place, rows = workdir.path(folder), []
+  for entry in status.read(place, only):
+    file = place / "runs" / entry.path / workdir.CONFIG
+    fields = dict(config.recorded(workdir.read_json(file)).fields) if file.exists() else {}
+    rows.append({"run": entry.path, "state": entry.state} | fields | entry.result)
+  return rows
 
 
 def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
-  folder = folder if workdir.is_remote(folder) else folder.resolve()  # resolve() of gs://b/x is a local path
   for parent in folder.parents:
     if (parent / PLAN).exists() and folder.is_relative_to(parent / "runs"):
       packs = workdir.read_json(parent / PLAN)["packs"]

@@ -1,10 +1,12 @@
 """Evaluates a run's newest checkpoint, on the test split or on a file in the authors' format."""
 
 import argparse
+import csv
 import functools
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import jax
@@ -19,8 +21,12 @@ def main(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser("pathstar eval", description="Evaluates a checkpoint.")
   parser.add_argument("--workdir", required=True, help="folder of the run")
   parser.add_argument("--data", help="examples in the authors' format, one a line (default: the run's test split)")
+  parser.add_argument("--out", help="file to write each example of --data to, with the model's answer, and whether it is right (CSV); must "
+                      "not exist")
   parser.add_argument("--no_decode", action="store_true", help="leave out what decodes token by token")
   args = parser.parse_args(argv)
+  if args.out and args.data is None:
+    raise UserError("--out: says what becomes of each line of --data, which is not given")
   loaded = run.load(args.workdir)
   batch = data.eval_examples(loaded.config, "test") if args.data is None else _read(loaded.task, args.data)
   means = jax.jit(functools.partial(evals.of_logits, loaded.config))(loaded.params, batch)
@@ -29,12 +35,28 @@ def main(argv: Sequence[str]) -> int:
   scores = {name: float(mean) for name, mean in means.items() if not math.isnan(mean)}
   result = {"step": loaded.step, "examples": len(batch["target"]), **scores}
   print(json.dumps(result, indent=2))
+  if args.out:
+    _write(loaded, batch, args.out)
   return 0
+
+
+def _write(loaded: run.Run, batch: dict, out: str) -> None:
+  """One row an example."""
+  right = loaded.task.to_text(batch)
+  answers = loaded.predict(right)
+  try:
+    with open(out, "x", newline="") as file:
+      rows = csv.writer(file, lineterminator="\n")
+      rows.writerow(("example", "answer", "right"))
+      rows.writerows((line, told, "right" if told == line else "wrong") for line, told in zip(right, answers, strict=True))
+  except OSError as error:
+    raise UserError(f"--out = {out!r}: can't be written ({error.strerror})") from None
+  print(f"{sum(told == line for line, told in zip(right, answers))} of {len(right)} are right, in {out}", file=sys.stderr)
 
 
 def _read(task, path: str) -> dict:
   try:
-    lines = pathlib.Path(path).read_text().splitlines()
+    lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f"--data = {path!r}: can't be read ({error})") from None
   try:

@@ -46,6 +46,10 @@ class Config:
   measured: tuple[tuple[str, str], ...] = ()
   fields: Mapping[str, Any] | None = None
 
+  def __getstate__(self) -> dict:
+    """For pickle, which knows no read-only mappings."""
+    return {f.name: dict(v) if isinstance(v := getattr(self, f.name), types.MappingProxyType) else v for f in dataclasses.fields(self)}
+
   @property
   def order(self) -> str:
     return self.objective.order

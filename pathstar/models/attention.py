@@ -85,6 +85,7 @@ class Attention(nn.Module):
     score_BxHxLxT = jnp.einsum("blhk,bthk->bhlt", q_BxLxHxK * scale, k_BxTxHxK).astype(jnp.float32)
     score_BxHxLxT = jnp.where(mask_LxT[None, None], score_BxHxLxT, -1e30)
     weight_BxHxLxT = jax.nn.softmax(score_BxHxLxT, axis=-1).astype(v_BxTxHxK.dtype)
+    self.sow("intermediates", "weights", weight_BxHxLxT)  # for LM.layers; nothing elsewhere
     y_BxLxHxK = jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v_BxTxHxK)
     return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
 

@@ -171,6 +171,19 @@ class LM:
     """The stream (B, num_last, D) after a last block: `params["last"]`, or a head's copy of it. Not normalised."""
     return self._apply_block(block_params, x_BxTxD, num_last, x_BxTxD.shape[1], free_from)[0]
 
+  def layers(self, params, tokens_BxT, free_from: int | None = None) -> list[tuple[jax.Array, jax.Array | None]]:
+    """To look inside: of every block of every loop the stream (B, T, D) after it, and attention weights (B, H, T, T), if it has any."""
+    x, found, time = self.embed(params, tokens_BxT), [], tokens_BxT.shape[1]
+    embedded = x
+    body = [jax.tree.map(lambda p: p[i], params["body"]) for i in range(self.fields.num_layers - 1)]
+    for loop in range(self.fields.num_loops):
+      x = self._enter_loop(params, loop, x, embedded)
+      for layer in (*body, params["last"]):
+        (x, _), seen = self._block.apply({"params": layer}, x, time, time, free_from, mutable=["intermediates"])
+        weights = jax.tree.leaves(seen)
+        found.append((x, weights[0] if weights else None))
+    return found
+
   def normalise(self, params, x_BxLxD):
     """The final norm, as `hidden` has been through; its parameters are `params["norm"]`."""
     return Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, x_BxLxD)

@@ -106,7 +106,7 @@ class Addition:
     return ["".join("0123456789+=$"[token] for token in row) for row in rows]
 
   def from_text(self, lines: Iterable[str]) -> dict[str, np.ndarray]:
-    """The inverse of `to_text`; blank lines are passed over.
+    """The inverse of `to_text`; blank lines are passed over, and a sum that is left out after `=` is added up.
 
     Raises:
       UserError: a malformed line or a wrong sum, with its number.
@@ -115,11 +115,11 @@ class Addition:
     for number, line in enumerate(lines, 1):
       if not line.strip():
         continue
-      match = re.fullmatch(rf"([0-9]{{{n}}})\+([0-9]{{{n}}})=([0-9]{{{n + 1}}})", line.strip())
+      match = re.fullmatch(rf"([0-9]{{{n}}})\+([0-9]{{{n}}})=([0-9]{{{n + 1}}})?", line.strip())
       if match is None:
         raise UserError(f"line {number}: not of the form a+b=c with {n}, {n} and {n + 1} digits (task.digits = {n})")
-      a, b, c = map(int, match.groups())
-      if a + b != c:
+      a, b, c = (None if digits is None else int(digits) for digits in match.groups())
+      if c not in (None, a + b):
         raise UserError(f"line {number}: wrong sum, {a} + {b} is {a + b}")
       operands.append((a, b))
     if not operands:

@@ -20,7 +20,7 @@ def _line(task, example: dict) -> str:
   return task.to_text({name: value[None] for name, value in example.items()})[0]
 
 
-def _with_answer(example: dict, answer: np.ndarray) -> np.ndarray:
+def with_answer(example: dict, answer: np.ndarray) -> np.ndarray:
   """The target with another answer in its place."""
   target, place = example["target"].copy(), np.flatnonzero(example["answer"])
   target[place] = answer[:len(place)]
@@ -39,7 +39,7 @@ def figure(task, example: dict, answer=None):
     answer = np.where((np.asarray(answer) >= 0) & (np.asarray(answer) < task.vocab_size), answer, task.dummy)
   if "arms" not in example:
     figure = Figure(figsize=(5, 1.2))
-    given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": _with_answer(example, answer)})
+    given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": with_answer(example, answer)})
     figure.text(0.05, 0.5, _line(task, example) + given, family="monospace", va="center")
     return figure
   arms, target = example["arms"], example["target"][example["answer"]]

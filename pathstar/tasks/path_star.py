@@ -19,6 +19,7 @@ Traces of `search` differ in length, and many are right: arms are tried in rando
 weight.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -180,7 +181,7 @@ class PathStar:
     return lines
 
   def from_text(self, lines: Iterable[str]) -> dict[str, np.ndarray]:
-    """The inverse of `to_text`; blank lines are passed over.
+    """The inverse of `to_text`; blank lines are passed over, and an answer that is left out after `=` is found.
 
     Raises:
       UserError: a malformed line, with its number and what is wrong with it.
@@ -202,17 +203,17 @@ class PathStar:
       graph, question = line.split("/")
       ends, path = question.split("=")
       edges = [tuple(map(int, edge.split(","))) for edge in graph.split("|")]
-      (start, goal), path = map(int, ends.split(",")), list(map(int, path.split(",")))
+      (start, goal), path = map(int, ends.split(",")), list(map(int, path.split(","))) if path.strip() else None
       following = {}
       for u, v in edges:
         following.setdefault(u, []).append(v)
     except ValueError:
       raise UserError("not of the form u,v|u,v|...|u,v/start,goal=start,...,goal with integer nodes") from None
-    for node in {node for edge in edges for node in edge} | {start, goal, *path}:
+    for node in {node for edge in edges for node in edge} | {start, goal, *(path or ())}:
       if not 0 <= node < self.num_nodes:
         raise UserError(f"unknown node {node}: ids run from 0 to {self.num_nodes - 1} (task.num_nodes = {self.num_nodes})")
-    heads = [v for _, v in edges]
-    repeated = next((v for v in heads if heads.count(v) > 1 or v == start), None)
+    heads = collections.Counter(v for _, v in edges)
+    repeated = next((v for v in heads if heads[v] > 1 or v == start), None)
     if repeated is not None:
       raise UserError(f"duplicate node {repeated}: more than one edge, or the start, leads to it")
     first_moves = following.get(start, [])
@@ -232,6 +233,10 @@ class PathStar:
     number = {edge: i for i, edge in enumerate((u, v) for arm in arms for u, v in zip(arm, arm[1:]))}
     if len(edges) != self.num_edges:
       raise UserError(f"{len(edges)} edges, of which {self.num_edges} belong to the arms of {self}")
+    if path is None:  # a question without its answer
+      path = next((arm for arm in arms if arm[-1] == goal), [start, goal])
+    if path[::-1] in arms:
+      raise UserError("the path runs from the goal to the start; files have it from the start, whatever objective.order is")
     if path not in arms or path[-1] != goal:
       raise UserError(f"broken path: {','.join(map(str, path))} is not the arm from {start} to {goal}")
     return arms, arms.index(path), [number[edge] for edge in edges]

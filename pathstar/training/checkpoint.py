@@ -48,11 +48,11 @@ def _digests(leaves):
 
 
 class Checkpoints:
-  """The newest `keep` checkpoints in a folder."""
+  """The newest `keep` checkpoints in a folder; to read alone (None), nothing there is changed, not even set aside."""
 
-  def __init__(self, folder: pathlib.Path, keep: int):
-    self._folder = workdir.absolute(folder)
-    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+  def __init__(self, folder: pathlib.Path, keep: int | None):
+    self._folder, self._read_only = workdir.absolute(folder), keep is None
+    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
 
   def save(self, step: int, state, extra: dict) -> None:
@@ -62,7 +62,7 @@ class Checkpoints:
     self._manager.save(step, args=args, force=True)
 
   def restore(self, abstract_state, shardings, at_most: int | None = None) -> tuple[int, object, dict] | None:
-    """(step, state, extra) of the newest checkpoint, of a step of `at_most`, that can be read, or None if there is none.
+    """(step, state, extra) of the newest checkpoint, of a step of `at_most` or less, that can be read, or None if there is none.
 
     Where one can't be read and an older one can, it is set aside as `<step>.corrupt`, with a warning; where it is of a later step, as
     `<step>.ahead`.
@@ -72,7 +72,7 @@ class Checkpoints:
     """
     target = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract_state, shardings)
-    steps = sorted(self._manager.all_steps(), reverse=True)
+    steps = self.steps[::-1]
     ahead = [step for step in steps if at_most is not None and step > at_most]
     steps, torn = [step for step in steps if step not in ahead], []
     for step in steps:
@@ -111,7 +111,7 @@ class Checkpoints:
     return step, jax.tree.map(lambda x, s: jax.device_put(x[np.array(rows)], s), state, shardings), extra
 
   def _set_aside(self, steps: list[int], why: str) -> None:
-    if not steps:
+    if not steps or self._read_only:
       return
     self._manager.close()
     for step in steps if hosts.is_first() else ():
@@ -124,6 +124,11 @@ class Checkpoints:
   def preempted(self) -> bool:
     """Whether one of several processes got SIGTERM; true on all of them after the same dispatch. To be asked after every one."""
     return self._manager.reached_preemption(next(_polls))
+
+  @property
+  def steps(self) -> list[int]:
+    """Of the checkpoints that are there, in order."""
+    return sorted(self._manager.all_steps())
 
   def wait(self) -> None:
     """Returns once the last save is committed."""
