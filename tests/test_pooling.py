@@ -4,8 +4,10 @@ import csv
 import gzip
 import json
 import math
+import time
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -211,3 +213,59 @@ def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_
   everything = set(tensorboard.HPARAM_METRICS)
   assert shown == {"all": everything, "mixed": everything - {"eval/test/cheat_accuracy"},
                    "added": everything - {"eval/test/cheat_accuracy", "eval/test/branch_accuracy"}}
+
+
+def everything_lies_inside(figure):
+  """No text, legend or axes of a figure is cut off at its edge."""
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  box = figure.bbox
+  for legend in figure.legends:
+    extent = legend.get_window_extent(canvas.get_renderer())
+    assert extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1 and extent.y1 <= box.y1 + 1, [t.get_text() for t in legend.get_texts()]
+  for axes in figure.axes:
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+      if axes.get_visible() and text.get_text():
+        extent = text.get_window_extent(canvas.get_renderer())
+        assert extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1 and extent.y0 >= box.y0 - 1 and extent.y1 <= box.y1 + 1, text.get_text()
+
+
+LONG_NAMES = [f"a_way_of_training_with_quite_a_long_name_{k}" for k in range(8)]
+
+
+@pytest.mark.parametrize("methods", [["next_token"], ["next_token", "reversed", "teacherless"], ["next_token", *LONG_NAMES]],
+                         ids=["one", "three", "many"])
+@pytest.mark.parametrize("problems", [1, 5])
+def test_nothing_of_a_figure_is_cut_off(made, methods, problems):
+  cells = [{"task.length": n, "task.num_nodes": 14, "seed": s} for n in range(3, 3 + problems) for s in (0, 1)]
+  base, curves = collect([made(cells, score=lambda cell: 0.5 + 0.01 * cell["seed"])])
+  runs, lines = [], []
+  for k, name in enumerate(methods):
+    objective, order = ("next_token", "reversed") if name == "reversed" else (name, "forward")
+    runs += [row | {"objective": objective, "order": order, "run_id": f"{k}{row['run_id']}"} for row in base]
+    lines += [row | {"run_id": f"{k}{row['run_id']}"} for row in curves]
+  runs = as_read(runs)
+  sizes = [row | {"num_train": 100 * 4**k} for row in runs for k in range(3)]  # for the figure of training set sizes
+  for make in (figures.ALL | CLAIM_FIGURES).values():
+    for rows in (runs, sizes):
+      if (figure := make(rows, lines)) is not None:
+        everything_lies_inside(figure)
+  styles = figures._bar_style(methods)
+  assert len({tuple(style.values()) for style in styles.values()}) == len(methods)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_thousand_runs_is_quick_small_and_short(made, tmp_path):
+  cells = [{"task.degree": d, "task.length": n, "task.num_nodes": 100, "model.mixer": mixer, "seed": s, "objective.name": name}
+           for d in (2, 3, 5) for n in (3, 4, 5, 7, 10) for mixer in ("attention", "mamba", "s5_gated")
+           for name in ("next_token", "teacherless", "branch_only", "multi_token", "masked_diffusion") for s in range(5)
+           if not (name == "masked_diffusion" and mixer != "attention")]
+  folder = made(cells, steps=500)
+  begin = time.process_time()
+  assert cli.run(report_command.main, [f"--workdir={folder}", f"--out={tmp_path / 'out'}", "--quiet"]) == 0
+  seconds = time.process_time() - begin
+  sizes = {file.name: file.stat().st_size for file in (tmp_path / "out").iterdir()}
+  assert len(cells) > 900 and seconds < 60
+  assert all(size < 2 * 2**20 for size in sizes.values()), sizes
+  text = (tmp_path / "out" / "README.md").read_text()
+  assert len(text.splitlines()) < 300 and "the first 24 of" in text

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from pathstar.commands import cli
-from pathstar.errors import UserError
+from pathstar.errors import UserError, require
 from pathstar.pricing import compare
 from pathstar.reports import report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, collect
@@ -21,9 +21,11 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
   cli.add_only(parser)
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
+  parser.add_argument("--panels", type=int, default=report.PANELS, help=f"settings that figures show (default: {report.PANELS})")
   parser.add_argument("--quiet", action="store_true", help="say where the report is, and nothing of what is in it")
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
   args = parser.parse_args(argv)
+  require(args.panels >= 1, "--panels", args.panels, "an integer >= 1")
   if args.scoreboard:
     scoreboard.write(pathlib.Path(args.scoreboard))
     print(f"scoreboard: {args.scoreboard}/README.md")
@@ -36,9 +38,9 @@ def main(argv: Sequence[str]) -> int:
   name = out.as_posix() if args.out else pathlib.Path(args.workdir[0]).name
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
-    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders[0]))
+    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders[0]), args.panels)
   elif find_csv(out, "curves").exists():
-    report.draw(out, name)
+    report.draw(out, name, args.panels)
   elif (out / "runs.csv").exists():  # of `pathstar bench`
     compare.redraw(out)
   else:

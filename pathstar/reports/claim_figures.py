@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line
+from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line, titled, top_legend
 from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
 
 
@@ -38,11 +38,11 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
         points = found.get((row["run_id"], position), [])
         axes.plot([s for s, _ in points], [y for _, y in points], lw=1.1, label=label if number == 0 else None, **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
-    axes.set_title(title, fontsize=9)
+    titled(axes, title)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
-  figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+  top_legend(figure, *grid[0].get_legend_handles_labels(), 3, 9)
   return figure
 
 
@@ -67,7 +67,7 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
   axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
   axes.set_ylim(0, 1.06)
   axes.spines[["top", "right"]].set_visible(False)
-  figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+  top_legend(figure, *axes.get_legend_handles_labels(), 2, 8)
   return figure
 
 
@@ -89,7 +89,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
       missing = at[np.invert(known)]
       axes.scatter(missing, [1.08 * end] * len(missing), marker=MARKERS[number % len(MARKERS)], facecolor="white", edgecolor=shade, s=25)
     axes.axhline(end, color="black", ls=(0, (1, 3)), lw=1)
-    axes.set_title(title, fontsize=9)
+    titled(axes, title)
     axes.set_xticks(range(1, answer_length(rows[0])))
     axes.set_ylim(0, 1.16 * end)
     axes.set_xlabel("position in the path (1 = branch)")
@@ -112,12 +112,12 @@ def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     shortest = mean(by_length[lengths[0]], "token_error")
     axes.plot(lengths, (1 - shortest) ** lengths, color="0.6", ls=":", lw=1.6, label="(1 - e)^length, e: that of the shortest path")
     axes.axhline(1 / degree, color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
-    axes.set_title(title, fontsize=9)
+    titled(axes, title)
     axes.set_ylim(0, 1.04)
     axes.set_xticks(lengths)
     axes.set_xlabel("length")
   grid[0].set_ylabel("exact match, test")
-  figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=1, frameon=False, fontsize=8)
+  top_legend(figure, *grid[0].get_legend_handles_labels(), 1, 8)
   return figure
 
 
@@ -136,10 +136,10 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     axes.set_xscale("log", base=2)
     axes.set_xticks(tries, tries)
     axes.set_ylim(0, 1.04)
-    axes.set_title(title, fontsize=9)
+    titled(axes, title)
     axes.set_xlabel("k")
   grid[0].set_ylabel("right path among them, test")
-  figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+  top_legend(figure, *grid[0].get_legend_handles_labels(), 2, 8)
   return figure
 
 
@@ -164,7 +164,7 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([length for length, _ in by_length])
-    axes.set_title(f"branch token alone, {title}", fontsize=9)
+    titled(axes, f"branch token alone, {title}")
     axes.set_xlabel("length")
     axes.set_ylabel("steps to 95 % of first moves")
     axes.legend(frameon=False, fontsize=8)

@@ -4,6 +4,7 @@ Each function of `ALL` takes (runs, curves) and returns a Figure, or None where 
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,6 +49,30 @@ def grid_of(panels: int, width: float = 3.3, height: float = 2.6, columns: int =
   return figure, list(grid[:panels])
 
 
+def titled(axes, title: str, fontsize: int = 9) -> None:
+  """A title that is not wider than its panel of a grid."""
+  lines = [part for line in title.split("\n") for part in textwrap.wrap(line, 44)]
+  axes.set_title("\n".join(lines), fontsize=fontsize if len(lines) == 1 else min(fontsize, 8))
+
+
+def top_legend(figure: Figure, handles: Sequence, labels: Sequence[str], columns: int, fontsize: int) -> None:
+  """A legend above the axes, of as many columns, up to `columns`, as the figure is wide: matplotlib cuts a wider one off without a word."""
+  width = figure.get_size_inches()[0]
+  text = lambda label: (0.62 * len(label) + 4.5) * fontsize / 72  # inches of a label, its handle and the space around them
+  fits = lambda n: sum(max(text(label) for label in labels[i::n]) for i in range(min(n, len(labels)))) <= width
+  columns = next((n for n in range(min(columns, max(1, len(labels))), 1, -1) if fits(n)), 1)
+  lines = math.ceil(len(labels) / columns)
+  figure.set_figheight(figure.get_figheight() + max(0, lines - 4) * 1.5 * fontsize / 72)  # a tall one makes its own room
+  figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=fontsize)
+
+
+def _bar_style(methods: Sequence[str]) -> dict[str, dict]:
+  """Grey and hatch of each method, no two alike: those of the paper as ever, the others in turn."""
+  free = ((grey, hatch) for hatch in ("xx", "\\\\", "oo", "--", "||", "++", "**", "OO") for grey in ("0.8", "0.55"))
+  known = {name: (_GREY[name], _HATCH[name]) for name in _GREY}
+  return {name: dict(zip(("color", "hatch"), known[name] if name in known else next(free))) for name in methods}
+
+
 def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]], label: str) -> None:
   """Mean over seeds against x, with a point a seed."""
   style = dict(color=str(min(0.7, 0.2 * number)), marker=MARKERS[number % len(MARKERS)])
@@ -66,6 +91,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], f"{row['parameters'] / 1e3:,.0f}k", *(
       in_words(name, parts(row)[name]) for name in more)]))
   methods = ordered(method(row) for row in runs)
+  styles = _bar_style(methods)
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
   axes = figure.add_subplot()
   width = 0.8 / len(methods)
@@ -76,8 +102,8 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
       scores = defined([row for row in rows if method(row) == name], "exact_match_test")
       if scores:
         at = x + (m - (len(methods) - 1) / 2) * width
-        axes.bar(at, np.mean(scores), 0.92 * width, color=_GREY.get(name, "0.8"), hatch=_HATCH.get(name, "xx"), edgecolor="black",
-                 lw=0.8, label=name if name not in axes.get_legend_handles_labels()[1] else None)
+        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, **styles[name],
+                 label=name if name not in axes.get_legend_handles_labels()[1] else None)
         spread = np.linspace(-0.25, 0.25, len(scores)) * width if len(scores) > 1 else [0]
         axes.scatter(at + np.array(spread), scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
         train = defined([row for row in rows if method(row) == name], "exact_match_train")
@@ -88,7 +114,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   axes.set_ylim(0, 1.04)
   axes.set_ylabel("exact match on held-out problems")
   axes.spines[["top", "right"]].set_visible(False)
-  figure.legend(loc="outside upper center", ncols=len(methods) + 1, frameon=False, fontsize=9)
+  top_legend(figure, *axes.get_legend_handles_labels(), len(methods) + 1, 9)
   return figure
 
 
@@ -117,7 +143,7 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
         axes.plot(steps, median, lw=2, marker=MARKERS[number % len(MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
                   label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)
-    axes.set_title(named[key], fontsize=8 if "\n" in named[key] else 9)
+    titled(axes, named[key])
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
@@ -146,7 +172,7 @@ def heat_map(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
                 ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
     axes.set_xticks(range(len(lengths)), lengths)
     axes.set_yticks(range(len(degrees)), degrees)
-    axes.set_title(f"{name}, {architecture}" + (f"\n{more}" if more else ""), fontsize=9)
+    titled(axes, f"{name}, {architecture}" + (f"\n{more}" if more else ""))
     axes.set_xlabel("length")
     axes.set_ylabel("degree")
   return figure
@@ -170,11 +196,13 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     sizes = sorted({row["num_train"] for row in rows})
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
     axes.set_ylim(-0.02, 1.04)
-    axes.set_title(f"{problem}, {order}", fontsize=9)
+    titled(axes, f"{problem}, {order}")
     axes.set_xlabel("training examples")
   grid[0].set_ylabel("exact match, test")
-  figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+  labelled = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
+  top_legend(figure, list(labelled.values()), list(labelled), 2, 9)
   return figure
 
 
+WHOLE = ("heat_map",)  # those that are drawn of all settings, however many there are
 ALL = {make.__name__: make for make in (exact_match, examples, heat_map, positions)}

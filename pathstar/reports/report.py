@@ -14,6 +14,8 @@ from pathstar.reports.rows import SOLVED, apart, find_csv, groups, mean, read_cs
 from pathstar.storage import workdir
 
 FIGURES = figures.ALL | claim_figures.ALL
+PANELS = 24  # settings that figures show
+_MAX_LINES = 200  # of the table in the README
 _LARGE = 2**20  # bytes from which curves are compressed
 
 
@@ -52,10 +54,12 @@ def provenance(folder: pathlib.Path) -> dict:
   return {}
 
 
-def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict]) -> str:
+def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict], panels: int) -> str:
   """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
   seconds = sum(row["train_seconds"] for row in runs)
   versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
+  settings, lines = len(groups(runs)), markdown(runs).splitlines()
+  rest = [f"... and {len(lines) - _MAX_LINES} more, in [table.md](table.md)", ""] if len(lines) > _MAX_LINES else []
   said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.word}**: {v.found}\n" for v in verdicts]
   return "\n".join([
       f"# {name}", "",
@@ -67,34 +71,38 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
       *([f"- note: {source['note']}"] if "note" in source else []), "",
       *said,
-      markdown(runs),
+      *lines[:_MAX_LINES], "", *rest,
       "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",
       "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
       "probability on legal first moves; `cheat`: how often the model follows a wrong arm that it is forced onto; `chance`: exact match",
       "of a guess (of the arm, where there are arms); `epochs`: passes over the training examples. Empty: not defined here.", "",
+      *([f"Figures but for heat maps show the first {panels} of {settings} settings; `--panels=N` for more, `--only` for others.", ""]
+        if settings > panels else []),
       *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
       f"Tables and figures are drawn again from runs.csv and curves.csv by `pathstar report --out={shlex.quote(name)}`.", "",
   ])
 
 
-def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict) -> None:
+def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict, panels: int = PANELS) -> None:
   """Writes the report's files into `out`."""
   out.mkdir(parents=True, exist_ok=True)
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
   workdir.write_json(out / "provenance.json", source)
-  draw(out, name)
+  draw(out, name, panels)
 
 
-def draw(out: pathlib.Path, name: str) -> None:
-  """Draws table, figures and README from the CSV files in `out`."""
+def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
+  """Draws table, figures and README from the CSV files in `out`; but for heat maps figures show the first `panels` settings."""
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
   source = workdir.read_json(out / "provenance.json")
   (out / "table.md").write_text(markdown(runs))
-  drawn = []
+  drawn, few = [], [row for rows in list(groups(runs).values())[:panels] for row in rows]
+  names = {row["run_id"] for row in few}
+  curves = [row for row in curves if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
-    if figure := make(runs, curves):
+    if figure := make(runs if figure_name in figures.WHOLE else few, curves):
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
-  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source)))
+  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))
