@@ -23,7 +23,7 @@ RUNS = 8
 
 
 def pack(fields, spec):
-  return tuple(config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": spec})) for seed in range(RUNS))
+  return tuple(config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": spec}), given=()) for seed in range(RUNS))
 
 
 def trained(fields, spec, state=None):

@@ -26,7 +26,7 @@ def main(argv):
       os.kill(os.getpid(), signal.SIGTERM)
 
   train.Recorder.push = pushed
-  configs = [config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": mesh})) for seed in range(2)]
+  configs = [config.resolve(config.override(config.default(), fields | {"seed": seed, "mesh": mesh}), given=()) for seed in range(2)]
   folder = pathlib.Path(folder)
   print(len(train.train(configs, [folder / "runs" / str(seed) for seed in range(2)], folder / "checkpoints")))
   return 0

@@ -110,7 +110,7 @@ def test_a_sweep_by_two_processes_passes_over_what_another_holds_and_is_finished
       f"from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
       f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
       f"def sweep(arg=''):\n  return product({{'objective.name': ['next_token', 'teacherless'], 'seed': range(2)}})\n")
-  base, module, arg = config.load(str(grid))
+  base, module, arg, _ = config.load(str(grid))
   held = plan(base, module.sweep(arg))[0]
   arguments = lambda i, how: ["-m", "pathstar", "sweep", f"--config={grid}", f"--workdir={folder}", f"--distributed={how}"]
   prepare(folder, plan(base, module.sweep(arg)))
