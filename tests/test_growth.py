@@ -114,6 +114,7 @@ def test_a_sweep_grown_while_half_done_and_killed_twice_equals_the_large_one(tin
       assert one.get("eval/test/loss", 0) == pytest.approx(other.get("eval/test/loss", 0), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_only_takes_a_part_of_a_grid_everywhere(tiny, tmp_path, capsys):
   file = tmp_path / "grid.py"
   file.write_text("from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"

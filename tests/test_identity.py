@@ -68,6 +68,7 @@ def test_a_sweep_goes_on_under_its_names_when_its_own_objective_gets_a_field(bas
   assert reconcile(tmp_path, other).added  # another value is another run
 
 
+@pytest.mark.slow
 def test_a_half_done_sweep_is_resumed_after_a_field_was_added(tiny, added, tmp_path, monkeypatch):
   file = tmp_path / "grid.py"
   file.write_text("from pathstar.config import default, override\n\n"

@@ -63,6 +63,7 @@ def test_another_cadence_of_checkpoints_changes_nothing(tiny, tmp_path, dying):
   assert [row["step"] for row in rows(tmp_path / "whole")] == list(range(0, 201, 20))
 
 
+@pytest.mark.slow
 def test_metrics_that_do_not_reach_the_checkpoint_are_not_continued(tiny, tmp_path, dying, capsys):
   fields = {"train.num_steps": 40}
   start(tiny(fields), tmp_path / "whole")
@@ -171,6 +172,7 @@ def test_a_run_deleted_from_a_finished_pack_is_done_again_and_its_siblings_are_n
   assert "--redo = 'nonsense': no such run in this sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_alone_in_its_pack_is_done_again(grid, tmp_path):
   command, whole = grid
   assert command("alone", "--max_pack=1") == 0
@@ -181,6 +183,7 @@ def test_a_run_alone_in_its_pack_is_done_again(grid, tmp_path):
   assert (lost / f"redone.{workdir.RESULT}").exists()  # nothing is lost
 
 
+@pytest.mark.slow
 def test_parts_of_a_split_pack_go_on_from_its_checkpoint(grid, tmp_path, monkeypatch, capsys):
   command, whole = grid
   batches = train.device_batches

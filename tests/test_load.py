@@ -81,6 +81,7 @@ def test_what_is_in_the_layers_adds_up_to_the_scores(run):
     run.hidden(batch, 4)
 
 
+@pytest.mark.slow
 def test_a_recurrence_has_no_attention(tiny, tmp_path):
   train.train([tiny({"model.mixer": "mamba", "train.num_steps": 10})], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
   run = pathstar.load(tmp_path / "run")
@@ -89,6 +90,7 @@ def test_a_recurrence_has_no_attention(tiny, tmp_path):
     run.attention(run.task.examples(0, "test", [0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"objective.order": "reversed"}, {"objective.name": "masked_diffusion"}, {"task.target": "search"},
                                     {"task.name": "addition", "data.num_test": 40}])
 def test_every_kind_of_run_answers(tiny, tmp_path, fields):

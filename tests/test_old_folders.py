@@ -66,6 +66,7 @@ def test_a_run_goes_on(old, command):
     workdir.claim(old / "run", {}, dict, lambda there: config.differences(config.resolve(base), there))
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_and_is_read(old, command):
   folder = old / "sweep"
   before = {run.name: (run / "metrics.jsonl").read_text() for run in (folder / "runs").iterdir()}

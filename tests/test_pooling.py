@@ -235,7 +235,7 @@ LONG_NAMES = [f"a_way_of_training_with_quite_a_long_name_{k}" for k in range(8)]
 
 @pytest.mark.parametrize("methods", [["next_token"], ["next_token", "reversed", "teacherless"], ["next_token", *LONG_NAMES]],
                          ids=["one", "three", "many"])
-@pytest.mark.parametrize("problems", [1, 5])
+@pytest.mark.parametrize("problems", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_nothing_of_a_figure_is_cut_off(made, methods, problems):
   cells = [{"task.length": n, "task.num_nodes": 14, "seed": s} for n in range(3, 3 + problems) for s in (0, 1)]
   base, curves = collect([made(cells, score=lambda cell: 0.5 + 0.01 * cell["seed"])])

@@ -126,6 +126,7 @@ def test_the_picture_shows_nodes_alone_and_asks_the_task_for_the_ends(tiny):
     assert f"from {example['start']} to {example['goal']}" in title and "(right)" in title
 
 
+@pytest.mark.slow
 def test_the_mixer_decodes_as_it_trains(tiny):
   made = tiny({"model.mixer": "running_mean", "model.mean_decay": 0.9})
   params = jax.tree.map(lambda x: x.value if hasattr(x, "value") else x, made.model.init(jax.random.key(0)),
