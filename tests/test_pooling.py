@@ -99,13 +99,13 @@ def test_node_ids_are_not_pooled(made):
       assert len(set(shown)) == len(shown), name  # every panel says what it is
 
 
-@pytest.mark.parametrize("check", [claim.check for claim in claims.CLAIMS], ids=[claim.number for claim in claims.CLAIMS])
-def test_every_verdict_counts_runs_of_different_settings_apart(made, check):
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.number)
+def test_every_verdict_counts_runs_of_different_settings_apart(made, claim):
   cells = [cell | {"task.length": n, "task.num_nodes": 14} for n in (4, 5) for cell in RATES]
-  alone = [check(collect([made([c for c in cells if c["optimizer.learning_rate"] == rate], f"rate{rate}", solved_at)])[0])
+  alone = [claims.verdict(claim, collect([made([c for c in cells if c["optimizer.learning_rate"] == rate], f"rate{rate}", solved_at)])[0])
            for rate in (1e-5, 1e-2)]
-  held, of, _ = check(collect([made(cells, "both", solved_at)])[0])
-  assert (held, of) == tuple(a + b for a, b in zip(*(one[:2] for one in alone)))
+  both = claims.verdict(claim, collect([made(cells, "both", solved_at)])[0])
+  assert (both.held, both.of) == (sum(one.held for one in alone), sum(one.of for one in alone))
 
 
 def test_settings_are_told_apart_in_words():

@@ -35,6 +35,9 @@ def verdict(number, runs):
   return claims.verdict(claim, runs).word
 
 
+STEPS = {f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}
+
+
 @pytest.mark.parametrize("number, good, bad", [
     ("1", {}, {"exact_match_train": 0.6}),
     ("2", {}, {"cheat_accuracy": 0.9}),
@@ -45,9 +48,9 @@ def verdict(number, runs):
     ("5", {"objective": "teacherless", "exact_match_test": 1.0, "exact_match_train": 1.0},
      {"objective": "teacherless", "exact_match_test": 0.8, "exact_match_train": 0.8}),
     ("6", {"order": "reversed", "exact_match_test": 1.0}, {"order": "reversed", "exact_match_test": 0.9}),
-    ("7", {"order": "reversed", **{f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}},
+    ("7", {"order": "reversed", **STEPS},
      {"order": "reversed", **{f"position_{k}_step_95": 10 * k for k in range(1, 5)}}),
-    ("7", {"order": "reversed", **{f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}},
+    ("7", {"order": "reversed", **STEPS},
      {"order": "reversed", **{f"position_{k}_step_95": 500 for k in range(1, 5)}}),
     ("8", {"architecture": "mamba"}, {"architecture": "mamba", "exact_match_test": 0.9}),
     ("8", {"architecture": "mamba"}, {"architecture": "mamba", "cheat_accuracy": 0.9}),
@@ -74,6 +77,18 @@ def test_runs_that_learned_nothing_decide_nothing():
   assert verdict("5", [run(objective="teacherless")]) == "undecided"
   assert verdict("7", [run(order="reversed", **{f"position_{k}_step_95": math.nan for k in range(1, 5)})]) == "undecided"
   assert verdict("11", [run(objective="branch_only", length=length, branch_step=math.nan) for length in (3, 4)]) == "undecided"
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.number)
+@pytest.mark.parametrize("runs", [
+    [], [run(degree=1, cheat_accuracy=math.nan, branch_entropy=0.0, chance=1.0)], [run(order="reversed", **STEPS)],
+    [run(task="addition", problem="3-digit addition", degree=math.nan)]],
+                         ids=["none", "degree 1", "reversed", "addition"])
+def test_where_nothing_can_tell_the_verdict_says_so_in_words(claim, runs):
+  found = claims.verdict(claim, runs)
+  if found.of == 0 and not claim.about(runs):
+    assert found.word == "undecided" and found.found == "none of these runs is of the kind that could tell."
+  assert not re.search(r"nan|inf\b|: ;|: \.|  |match ;|^;| seeds each$", found.found) and "; ;" not in found.found
 
 
 def test_plain_s5_is_reported_apart():
