@@ -65,7 +65,8 @@ def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(command, train
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):
   assert command("--dry_run") == 0
   out = capsys.readouterr().out
-  assert out.count("transformer-next_token-d2-l4-s") >= 3 and out.count("to do") == 2
+  assert out.count("transformer-next_token-d2-l4-s") >= 3 and out.count(": to do") == 2
+  assert "4 runs in 2 packs: 0 finished, 4 to do" in out and "\n  seed: 0, 1" in out
   assert not trained.packs and not (tmp_path / "out").exists()
 
 
@@ -138,7 +139,7 @@ def test_bad_input_is_not_tried_again(command, trained, capsys):
 
 def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, trained, tmp_path, capsys, monkeypatch):
   assert command("--dry_run") == 0
-  first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "to do" in line)
+  first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ": to do" in line)
   with lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
     patch.setattr(sweep_command, "prepare", lambda folder, packs: packs)
     assert command() == 0

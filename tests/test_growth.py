@@ -123,11 +123,12 @@ def test_only_takes_a_part_of_a_grid_everywhere(tiny, tmp_path, capsys):
                   "'reversed'], 'seed': range(2)})\n")
   only = ["--only=task.degree=2", "--only=objective.order=forward,reversed"]
   sweep = lambda *more: cli.run(sweep_command.main, [f"--config={file}", f"--workdir={tmp_path / 'runs'}", *more])
-  assert sweep("--dry_run", *only) == 0 and capsys.readouterr().out.count("to do") == 2
+  assert sweep("--dry_run", *only) == 0 and capsys.readouterr().out.count(": to do") == 2
   assert sweep(*only) == 0 and "4 of 4 runs finished" in capsys.readouterr().out
   assert sweep("--dry_run") == 0
   said = capsys.readouterr().out
-  assert said.count("finished") == 2 and said.count("to do, new") == 2
+  assert "8 runs in 4 packs: 4 finished, 4 to do, 4 of them new in" in said and "task.degree: 2, 3" in said
+  assert said.count(": finished") == 2 and said.count("to do, new") == 2
   assert cli.run(plan_command.main, [f"--config={file}", *only]) == 0 and "2 packs of 4 runs" in capsys.readouterr().out
   assert sweep("--only=seed=0") == 0 and "4 of 4 runs finished" in capsys.readouterr().out  # one seed of every setting, two of them done
   assert cli.run(sweep_command.main, ["--status", f"--workdir={tmp_path / 'runs'}", "--only=task.degree=3"]) == 0

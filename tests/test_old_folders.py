@@ -70,7 +70,7 @@ def test_a_run_goes_on(old, command):
 def test_a_sweep_goes_on_and_is_read(old, command):
   folder = old / "sweep"
   before = {run.name: (run / "metrics.jsonl").read_text() for run in (folder / "runs").iterdir()}
-  assert command("sweep", f"--config={FILE}", f"--workdir={folder}", "--dry_run").count("finished") == 1
+  assert command("sweep", f"--config={FILE}", f"--workdir={folder}", "--dry_run").count(": finished") == 1
   assert "4 of 4 runs finished" in command("sweep", f"--config={FILE}", f"--workdir={folder}")
   assert {run.name for run in (folder / "runs").iterdir()} == before.keys()
   for name, text in before.items():

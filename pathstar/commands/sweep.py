@@ -18,10 +18,11 @@ from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute
 from pathstar.sweeps.folder import PLAN, all_finished, finished, prepare, reconcile
-from pathstar.sweeps.packs import Pack, plan, shard
+from pathstar.sweeps.packs import Pack, plan, shard, varied
 from pathstar.sweeps.redo import redo
 from pathstar.training import tensorboard
 
+_MAX_VALUES = 12  # of a field that --dry_run shows
 _SLURM = pathlib.Path(pathstar.__file__).parent.parent / "launch" / "slurm.sh"
 
 
@@ -45,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
   args, loaded = cli.parse(parser, argv, workdir="folder of the sweep")
   if not hasattr(loaded.module, "sweep"):
     raise UserError(f"--config = {args.config!r}: has no function sweep(arg='')")
+  if args.redo and (args.dry_run or args.backend == "slurm"):
+    raise UserError(f"--redo = {args.redo[0]!r}: must be without --dry_run and --backend=slurm; it trains here and now")
   folder = workdir.path(args.workdir)
   asked = plan(loaded.config, loaded.module.sweep(loaded.arg), args.max_pack, loaded.given, args.only)
   found = reconcile(folder, asked)
@@ -83,6 +86,17 @@ def _print(folder: pathlib.Path, packs: Sequence[Pack], added: Sequence[Pack]) -
   for one in packs:
     state = "finished" if all_finished(folder, one) else "to do" + (", new" if one in added and (folder / PLAN).exists() else "")
     print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
+  runs = [run for one in packs for run in one.runs]
+  done = sum(finished(folder, run) for run in runs)
+  new = sum(len(one.runs) for one in packs if one in added)
+  print(f"\n{len(runs)} runs in {len(packs)} packs: {done} finished, {len(runs) - done} to do"
+        + (f", {new} of them new in {folder}" if new and (folder / PLAN).exists() else ""))
+  for name in ["seed", *varied([run.config.fields for run in runs])]:
+    values = list(dict.fromkeys(str(run.config.fields[name]) for run in runs if name in run.config.fields))
+    if len(values) == 1 and name != "seed":  # one mixer or objective has it, and the others do not
+      continue
+    print(f"  {name}: {', '.join(values[:_MAX_VALUES])}" + f", ... ({len(values)} in all)" * (len(values) > _MAX_VALUES))
+  print("  arithmetic, memory and hours: pathstar plan with the same --config")
   return 0
 
 
