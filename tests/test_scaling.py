@@ -24,6 +24,7 @@ def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
   assert inputs.shape == batch["target"].shape == (3, 12) and batch["weight"].all()
   np.testing.assert_array_equal(inputs[:, 1:], batch["target"][:, :-1])
   assert inputs.max() < made.model.vocab_size and made.model.max_length == 12
+  assert np.asarray(made.objective.weight(batch)).all()  # what the loss asks of a task, the stand-in has
   assert (batch["target"] != made.task.examples(np.zeros(3), "train", np.arange(3, 6))["target"]).any()
 
 

@@ -38,6 +38,7 @@ class RandomTokens:
   prefix_length: int = 1
 
   answers_vary = False
+  branch = separator = None
 
   @property
   def target_length(self) -> int:
