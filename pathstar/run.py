@@ -65,9 +65,9 @@ class Run:
     if isinstance(questions, dict):
       return answer_BxA
     answer_BxA = np.where((answer_BxA >= 0) & (answer_BxA < self.task.vocab_size), answer_BxA, self.task.dummy)
-    examples = [{name: x[i] for name, x in self._in_path_order(batch).items()} for i in range(len(answer_BxA))]
+    examples = [{name: x[i] for name, x in self._turned(batch).items()} for i in range(len(answer_BxA))]
     targets = np.stack([draw.with_answer(example, answer) for example, answer in zip(examples, answer_BxA)])
-    told = self.task.to_text(self._in_path_order(batch) | {"target": targets})
+    told = self.task.to_text(self._turned(batch) | {"target": targets})
     return told[0] if isinstance(questions, str) else told
 
   def logits(self, questions: str | Sequence[str] | dict) -> np.ndarray:
@@ -88,7 +88,7 @@ class Run:
   def draw(self, question: str | dict):
     """A figure of the graph, the right path and the run's answer."""
     batch = self._batch(question)
-    return draw.figure(self.task, {k: v[0] for k, v in self._in_path_order(batch).items()}, self.predict(self._in_path_order(batch))[0])
+    return draw.figure(self.task, {k: v[0] for k, v in self._turned(batch).items()}, self.predict(self._turned(batch))[0])
 
   @property
   def _objective(self) -> Any:
@@ -98,10 +98,11 @@ class Run:
     """In the order of the objective."""
     if not isinstance(questions, dict):
       questions = self.task.from_text([questions] if isinstance(questions, str) else list(questions))
-    return {name: np.asarray(x) for name, x in self._objective.in_order(questions).items()}
+    return self._turned(questions)
 
-  def _in_path_order(self, batch: dict) -> dict:
-    return {name: np.asarray(x) for name, x in self._objective.in_order(batch).items()}  # its own inverse
+  def _turned(self, batch: dict) -> dict:
+    """From the order of the path into that of the objective, or back: it is its own inverse."""
+    return {name: np.asarray(x) for name, x in self._objective.in_order(batch).items()}
 
   def _layer(self, questions, layer: int):
     tokens = self._objective.inputs(batch := self._batch(questions))

@@ -66,6 +66,11 @@ class Config:
     return objectives.method(self.fields["objective.name"], self.order)
 
   @property
+  def identity(self) -> dict[str, Any]:
+    """The fields that say what is computed: runs are the same if these are."""
+    return {name: value for name, value in self.fields.items() if name not in registry.FREE_FIELDS}
+
+  @property
   def in_words(self) -> dict[str, str]:
     """What tables of runs show beside the fields."""
     return {"method": self.method, "topology": str(self.task), "architecture": self.architecture}
@@ -167,8 +172,8 @@ def recorded(fields: Mapping[str, Any]) -> Config:
 
 def differences(config: Config, old: Mapping[str, Any]) -> list[str]:
   """What is said of each field in use in which a run differs from the recorded fields of another."""
-  then, now = recorded(old).fields, config.fields
-  names = (name for name in registry.schema() if name in then.keys() | now.keys() and name not in registry.FREE_FIELDS)
+  then, now = recorded(old).identity, config.identity
+  names = (name for name in registry.schema() if name in then.keys() | now.keys())
   shown = lambda fields, name: repr(fields[name]) if name in fields else "not in use"
   return [f"{name}: {shown(then, name)} there, {shown(now, name)} now" for name in names if then.get(name) != now.get(name)]
 

@@ -81,7 +81,7 @@ def _find(folders: Sequence[pathlib.Path], chosen: Callable[[Mapping], bool]) ->
       except UserError as error:
         damaged.append(str(error))
         continue
-      key = json.dumps({name: value for name, value in run.config.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
+      key = json.dumps(run.config.identity, sort_keys=True)
       if chosen(run.config.fields):
         twice += [str(place)] * (key in found)
         found.setdefault(key, run)

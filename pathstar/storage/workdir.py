@@ -4,6 +4,7 @@ A folder may be remote (`gs://bucket/...`), read and written through etils.epath
 folder and copied at every flush, since an object store can't append.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +20,12 @@ CONFIG, ENVIRONMENT, RESULT, METRICS = "config.json", "environment.json", "resul
 
 def is_remote(folder: str | os.PathLike) -> bool:
   return "://" in str(folder)
+
+
+def free_name(wanted: pathlib.Path) -> pathlib.Path:
+  """This path, or the first of `<name>.2`, `<name>.3`, ... that nothing has."""
+  names = itertools.chain([wanted.name], (f"{wanted.name}.{number}" for number in itertools.count(2)))
+  return next(file for file in map(wanted.with_name, names) if not file.exists())
 
 
 def path(folder: str | os.PathLike) -> pathlib.Path:

@@ -68,7 +68,7 @@ def _names(plan: dict, packs: Sequence[Pack]) -> dict[str, str]:
 
 def _key(run: config.Config) -> str:
   """The same for runs that compute the same."""
-  return json.dumps({name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}, sort_keys=True)
+  return json.dumps(run.identity, sort_keys=True)
 
 
 def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:

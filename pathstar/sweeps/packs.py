@@ -70,7 +70,7 @@ def part(runs: Sequence[PlannedRun], parent: Pack, pack_id: str | None = None, w
 
 def run_id(run: config.Config, told_by: Sequence[str] = ()) -> str:
   """Deterministic, readable name: architecture, method, topology, fields `told_by`, seed, and eight digits of the config's hash."""
-  return name_of(run, {name: value for name, value in run.fields.items() if name not in config.FREE_FIELDS}, told_by)
+  return name_of(run, run.identity, told_by)
 
 
 def name_of(run: config.Config, fields: Mapping[str, object], told_by: Sequence[str]) -> str:

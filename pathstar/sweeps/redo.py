@@ -1,6 +1,5 @@
 """Doing single runs of a sweep again, from the start: for one whose files were lost or damaged."""
 
-import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -44,5 +43,4 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
 def _set_aside(file: pathlib.Path) -> None:
   """Renames it to a name that is free and that nothing reads."""
   if file.exists():
-    names = (f"redone.{file.name}" + (f".{number}" if number > 1 else "") for number in itertools.count(1))
-    file.rename(next(file.with_name(name) for name in names if not file.with_name(name).exists()))
+    file.rename(workdir.free_name(file.with_name(f"redone.{file.name}")))

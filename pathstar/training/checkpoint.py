@@ -115,10 +115,9 @@ class Checkpoints:
       return
     self._manager.close()
     for step in steps if hosts.is_first() else ():
-      names = (f"{step}.{why}" + (f".{number}" if number > 1 else "") for number in itertools.count(1))
-      name = next(name for name in names if not (self._folder / name).exists())
-      _log.warning("checkpoint %d is set aside as %s", step, name)
-      (self._folder / str(step)).rename(self._folder / name)
+      aside = workdir.free_name(self._folder / f"{step}.{why}")
+      _log.warning("checkpoint %d is set aside as %s", step, aside.name)
+      (self._folder / str(step)).rename(aside)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
 
   def preempted(self) -> bool:
