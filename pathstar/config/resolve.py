@@ -76,6 +76,11 @@ class Config:
     return {"method": self.method, "topology": str(self.task), "architecture": self.architecture}
 
   @property
+  def siblings(self) -> int:
+    """Examples that belong together, in a batch and through shuffled epochs."""
+    return getattr(self.task, "siblings", 1)
+
+  @property
   def input_length(self) -> int:
     """Tokens of one example that the model reads in training."""
     return self.objective.input_length
@@ -188,6 +193,8 @@ def _check_fit(config: Config) -> None:
     if wanted / share > problems:
       raise UserError(f"{name} = {wanted!r}: must be at most {int(problems * share)}: {config.task} with {problems} problems "
                       "in all has no more in this split")
+  for name, number in (("train.batch_size", config.train.batch_size), ("data.num_train", config.data.num_train or 0)):
+    require(number % config.siblings == 0, name, number, f"a multiple of task.siblings = {config.siblings}")
   require(config.eval.num_examples <= config.data.num_test, "eval.num_examples", config.eval.num_examples,
           f"at most data.num_test = {config.data.num_test}")
   if config.data.num_train is not None:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from pathstar.devices import random
 from pathstar.errors import UserError
-from pathstar.evals import branch_token, clever_hans, exact_match, generated, loss, positions, snowballing, verifier
+from pathstar.evals import branch_token, clever_hans, exact_match, generated, groups, loss, positions, snowballing, verifier
 
 EVALS = {
     "exact_match": exact_match,
@@ -30,6 +30,7 @@ EVALS = {
     "branch_token": branch_token,
     "clever_hans": clever_hans,
     "generated": generated,
+    "groups": groups,
     "verifier": verifier,
 }
 _MAX_CHUNK = 500  # examples per forward pass

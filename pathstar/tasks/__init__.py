@@ -13,13 +13,19 @@
 
 A task whose answers are paths through a graph also gives, of each example, start_B and goal_B, the first and the last node of the
 path, and arms_BxDxL, all paths from the start in random order, padded with the dummy. What draws or measures asks for these keys.
+A task may also define
+
+    siblings    examples index * siblings and those after it belong together: in a batch, and through shuffled epochs
+    groups      {key of examples: its values}: kinds of examples, whose exact match is measured apart
 Add one = one file + one line here.
 """
 
 from pathstar.tasks.addition import Addition
+from pathstar.tasks.in_weights import InWeights
 from pathstar.tasks.path_star import PathStar
 
 TASKS = {
     "path_star": PathStar,
     "addition": Addition,
+    "in_weights": InWeights,
 }

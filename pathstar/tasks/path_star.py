@@ -17,48 +17,97 @@ With `task.target` the answer may come after a chain of thought, a trace of one 
 
 Traces of `search` differ in length, and many are right: arms are tried in random order. What follows is `$`, of no
 weight.
+
+Variants of later work, each off by default:
+
+    task.min_length=3                  lengths from 3 to task.length, one for all arms of a graph
+    task.arm_lengths=unequal           ... or each arm of its own (as in Patel et al., arXiv 2505.05755)
+    task.query=inner                   an inner node of the arm is named in place of the goal; the answer is the whole arm
+    task.layout=arms                   the edges of an arm stand together, from the start outwards
+    task.layout=query_first            4,2/4,1|0,2|4,0|1,3=4,0,2
+    task.layout=edges_twice            the list of edges is written twice, so that each edge can see all others
+    task.siblings=2                    two goals of one graph stand side by side in a batch (Frydenlund, arXiv 2410.13779)
+    task.dead_ends=1                   trees: in training each arm has dead ends, at inner nodes; tested on stars (Frydenlund, 2503.10542)
+
+A problem that is shorter than others is padded with `$` on its left.
 """
 
-import collections
 import dataclasses
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from pathstar.errors import UserError, choose, require
-from pathstar.tasks import counter
+from pathstar.errors import choose, require
+from pathstar.tasks import counter, star_text
 
 
 @dataclasses.dataclass(frozen=True)
 class PathStar:
   """Task fields (`task.*` in a config) and the examples they define. Raises UserError on impossible topologies."""
 
-  answers_vary = False  # of `search` the trace does, and what follows the answer has no weight
   year, source = 2024, "Bachmann and Nagarajan, arXiv 2403.06963"
 
   degree: int = 2  # number of arms
   length: int = 5  # nodes on an arm, counting the start node
   num_nodes: int | None = None  # node ids are drawn from 0..num_nodes-1; None: max(50, nodes of the graph)
   target: str = "path"  # path | search | lookahead: the path alone, or after the trace of a solver
+  min_length: int | None = None  # nodes of the shortest arm; None: all have `length`
+  arm_lengths: str = "equal"  # equal | unequal: with `min_length`, one length for a graph, or one for each arm
+  query: str = "goal"  # goal | inner: the node that is named beside the start
+  layout: str = "edges"  # edges | arms | query_first | edges_twice: how the problem is written
+  siblings: int = 1  # goals of one graph that follow each other
+  dead_ends: int = 0  # of each arm of a training graph
 
   def __post_init__(self):
     require(self.degree >= 1, "task.degree", self.degree, "an integer >= 1")
     require(self.length >= 2, "task.length", self.length, "an integer >= 2 (start and goal)")
+    require(self.dead_ends >= 0, "task.dead_ends", self.dead_ends, "an integer >= 0")
     if self.num_nodes is None:
       object.__setattr__(self, "num_nodes", max(50, self.graph_nodes))
     require(
         self.graph_nodes <= self.num_nodes <= 2**15, "task.num_nodes", self.num_nodes,
-        f"between {self.graph_nodes} (G({self.degree},{self.length}) has degree * (length - 1) + 1 nodes) and {2**15}")
+        f"between {self.graph_nodes} (G({self.degree},{self.length}) has degree * (length - 1{' + dead_ends' if self.dead_ends else ''}) + 1 "
+        f"nodes) and {2**15}")
     choose("task.target", self.target, ("path", "search", "lookahead"))
+    choose("task.arm_lengths", self.arm_lengths, ("equal", "unequal"))
+    choose("task.query", self.query, ("goal", "inner"))
+    choose("task.layout", self.layout, ("edges", "arms", "query_first", "edges_twice"))
+    shortest, inner = self.min_length or self.length, self.query == "inner" or self.dead_ends
+    require(2 <= shortest <= self.length, "task.min_length", self.min_length, f"between 2 and task.length = {self.length}")
+    if self.target != "path":
+      require(self.min_length is None, "task.min_length", self.min_length, f"None with task.target = {self.target!r}")
+    if self.arm_lengths == "unequal":
+      require(self.min_length is not None, "task.arm_lengths", self.arm_lengths, "'equal' without task.min_length")
+    if inner:
+      name = "task.length" if self.min_length is None else "task.min_length"
+      require(shortest > 2, name, shortest, "at least 3: an arm of 2 nodes has no inner node (task.query, task.dead_ends)")
+    require(1 <= self.siblings <= self.degree, "task.siblings", self.siblings, f"between 1 and task.degree = {self.degree}")
+
+  @property
+  def lengths(self) -> tuple[int, ...]:
+    """Lengths that an arm may have."""
+    return tuple(range(self.length if self.min_length is None else self.min_length, self.length + 1))
+
+  @property
+  def answers_vary(self) -> bool:
+    """Of `search` the trace does, and what follows the answer has no weight."""
+    return len(self.lengths) > 1
+
+  @property
+  def groups(self) -> dict[str, tuple[int, ...]]:
+    """What examples differ in beside their nodes: a key of `examples`, and its values."""
+    return ({"length": self.lengths} if self.answers_vary else {}) | (
+        {"waypoint": tuple(range(1, self.length - 1))} if self.query == "inner" else {})
 
   @property
   def graph_nodes(self) -> int:
-    return self.degree * (self.length - 1) + 1
+    return self.num_edges + 1
 
   @property
   def num_edges(self) -> int:
-    return self.degree * (self.length - 1)
+    """Of the largest graph."""
+    return self.degree * (self.length - 1 + self.dead_ends)
 
   @property
   def vocab_size(self) -> int:
@@ -71,7 +120,7 @@ class PathStar:
 
   @property
   def prefix_length(self) -> int:
-    return 3 * self.num_edges + 3
+    return 3 * self.num_edges * (2 if self.layout == "edges_twice" else 1) + 3
 
   @property
   def answer_length(self) -> int:
@@ -96,17 +145,31 @@ class PathStar:
     """Exact match of guessing an arm and then following it."""
     return 1 / self.degree
 
+  @property
+  def _variant(self) -> list[str]:
+    named = [("edges" != self.layout, self.layout.replace("_", " ")), (self.query == "inner", "inner query"),
+             (self.siblings > 1, f"{self.siblings} siblings"), (self.dead_ends, f"{self.dead_ends} dead ends"),
+             (self.target != "path", self.target), (self.arm_lengths == "unequal", "unequal")]
+    return [words for used, words in named if used]
+
   def __str__(self) -> str:
-    return f"G({self.degree},{self.length})" + ("" if self.target == "path" else f" {self.target}")
+    length = f"{self.min_length}-{self.length}" if self.answers_vary else self.length
+    return " ".join([f"G({self.degree},{length})", ", ".join(self._variant)]).strip()
 
   @property
   def slug(self) -> str:
     """The task in a run's name."""
-    return f"d{self.degree}-l{self.length}" + ("" if self.target == "path" else f"-{self.target}")
+    length = f"{self.min_length}to{self.length}" if self.answers_vary else self.length
+    return "-".join([f"d{self.degree}", f"l{length}", *(words.replace(" ", "-") for words in self._variant)])
 
   def num_problems(self) -> int:
-    """Number of distinct problems: unordered arms and a goal, whatever the order of the edges."""
-    return math.perm(self.num_nodes, self.graph_nodes) // math.factorial(self.degree - 1)
+    """Number of distinct problems: unordered arms and a goal, whatever the order of the edges, the dead ends and the named node."""
+    arms = self.degree if self.arm_lengths == "unequal" else 1
+    ways = np.ones(1, object)  # to choose the lengths, by the number of edges
+    for _ in range(arms):
+      ways = np.convolve(ways, np.array([int(edges + 1 in self.lengths) for edges in range(self.length)], object))
+    ordered = sum(number * math.perm(self.num_nodes, self.degree // arms * edges + 1) for edges, number in enumerate(ways))
+    return ordered // math.factorial(self.degree - 1)
 
   def examples(self, seed, split: str, index_B) -> dict[str, np.ndarray]:
     """Examples as a pure function of (seed, split, index).
@@ -118,41 +181,87 @@ class PathStar:
 
     Returns:
       int32 `prefix` (B, P), `target` (B, L), `arms` (B, D, L) in random order, `start` and `goal` (B,), float32 `weight` (B, L) of
-      the loss and bool `answer` (B, L), the part of the target that is the path.
+      the loss and bool `answer` (B, L), the part of the target that is the path; and a key (B,) for each of `groups`. Arms and target are
+      padded with the dummy.
     """
-    problem = counter.draw(self._propose, self._identity, seed, split, np.asarray(index_B, np.int64))
-    return self._encode(**problem)
+    graph_B, sibling_B = np.divmod(np.asarray(index_B, np.int64), self.siblings)
+    problem = counter.draw(self._propose, self._identity, seed, split, graph_B)
+    problem["goal_arm"] = (problem["goal_arm"] + sibling_B.astype(np.int32)) % self.degree
+    if split == "test":
+      problem["dead_ends"] = np.full_like(problem["dead_ends"], self.dummy)
+    arms, goal_arm, word_B = (problem[name] for name in ("arms", "goal_arm", "waypoint"))
+    last_B = (arms[np.arange(len(arms)), goal_arm] != self.dummy).sum(axis=1) - 1
+    if self.query == "inner":
+      last_B = 1 + counter.below(counter.fold(word_B, sibling_B), last_B - 1)
+    return self._encode(**problem | {"waypoint": last_B})
 
   def _propose(self, key_B) -> dict[str, np.ndarray]:
+    size, degree, longest = len(key_B), self.degree, self.length - 1
     node_BxM = counter.permutation(key_B, self.num_nodes)[:, : self.graph_nodes]
-    start_BxDx1 = np.broadcast_to(node_BxM[:, :1, None], (len(key_B), self.degree, 1))
-    rest = node_BxM[:, 1:].reshape(-1, self.degree, self.length - 1)
+    start_BxDx1 = np.broadcast_to(node_BxM[:, :1, None], (size, degree, 1))
+    rest_BxDxL, dead_BxDxK = np.split(node_BxM[:, 1:].reshape(size, degree, longest + self.dead_ends), [longest], axis=2)
+    arms = np.concatenate([start_BxDx1, rest_BxDxL], axis=2)
+    if self.answers_vary:
+      word_BxD = counter.bits(counter.fold(key_B, 3), degree if self.arm_lengths == "unequal" else 1)
+      length_BxD = self.lengths[0] + counter.below(word_BxD, len(self.lengths))
+      arms = np.where(np.arange(self.length) < length_BxD[:, :, None], arms, self.dummy)
+    # A dead end hangs on an inner node of its arm.
+    inner_BxDx1 = (arms != self.dummy).sum(axis=2, keepdims=True) - 2
+    word_BxDxK = counter.bits(counter.fold(key_B, 4), degree * self.dead_ends).reshape(dead_BxDxK.shape)
+    at_BxDxK = 1 + counter.below(word_BxDxK, inner_BxDx1) if self.dead_ends else dead_BxDxK
+    order = counter.permutation(counter.fold(key_B, 1), self.num_edges)
+    if self.layout == "arms":  # whole arms in random order; an arm's edges from the start outwards
+      order = (counter.permutation(counter.fold(key_B, 1), degree)[:, :, None] * (longest + self.dead_ends)
+               + np.arange(longest + self.dead_ends, dtype=np.int32)).reshape(size, -1)
     return {
-        "arms": np.concatenate([start_BxDx1, rest], axis=2),
-        "goal_arm": counter.below(counter.fold(key_B, 2), self.degree),
-        "edge_order": counter.permutation(counter.fold(key_B, 1), self.num_edges),
+        "arms": arms,
+        "goal_arm": counter.below(counter.fold(key_B, 2), degree),
+        "edge_order": order,
+        "dead_ends": np.stack([np.take_along_axis(arms, at_BxDxK, axis=2), dead_BxDxK], axis=3),
+        "waypoint": counter.fold(key_B, 5),
     }
 
   def _identity(self, problem) -> np.ndarray:
-    """Hash of the canonical problem: the arms as an unordered set, one of them marked; no edge order."""
+    """Hash of the canonical problem: the arms as an unordered set, one of them marked unless siblings share them; no edge order."""
     arms = problem["arms"]
-    is_goal = np.arange(self.degree) == problem["goal_arm"][:, None]
+    is_goal = (np.arange(self.degree) == problem["goal_arm"][:, None]) & (self.siblings == 1)
     arm_BxD = counter.mix(is_goal + counter.GOLDEN)
     for position in range(self.length):
       arm_BxD = counter.fold(arm_BxD, arms[:, :, position])
     return counter.mix(arm_BxD.sum(axis=1))
 
-  def _encode(self, arms, goal_arm, edge_order) -> dict[str, np.ndarray]:
+  def _encode(self, arms, goal_arm, edge_order, dead_ends, waypoint) -> dict[str, np.ndarray]:
+    """The tokens of problems.
+
+    Args:
+      arms: (B, D, L), padded with the dummy.
+      goal_arm: (B,).
+      edge_order: (B, E) of the edges arm by arm, those to its dead ends last. Edges that a problem lacks are passed over.
+      dead_ends: (B, D, K, 2), the edges to them.
+      waypoint: (B,), place of the named node on the goal's arm.
+    """
     size, num_nodes = len(arms), self.num_nodes
     pipe, equals, slash = num_nodes, num_nodes + 1, num_nodes + 2
     rows = np.arange(size)
     path = arms[rows, goal_arm]
-    edges = np.stack([arms[:, :, :-1], arms[:, :, 1:]], axis=3).reshape(size, self.num_edges, 2)
+    length_B = (path != self.dummy).sum(axis=1)
+    edges = np.concatenate([np.stack([arms[:, :, :-1], arms[:, :, 1:]], axis=3), dead_ends], axis=2)
+    edges = edges.reshape(size, self.num_edges, 2)[rows[:, None], edge_order]
+    if self.layout == "edges_twice":
+      edges = np.concatenate([edges, edges], axis=1)
+    missing = edges[:, :, 1] == self.dummy
+    if self.answers_vary or self.dead_ends:
+      edges = edges[rows[:, None], np.argsort(~missing, axis=1, kind="stable")]
+    # Triples of two nodes and what follows them: an edge, or the start and the named node.
     prefix = np.full((size, self.prefix_length), pipe, np.int32)
-    listed = prefix[:, : 3 * self.num_edges].reshape(size, self.num_edges, 3)
-    listed[:, :, :2] = edges[rows[:, None], edge_order]
-    listed[:, -1, 2] = slash
-    prefix[:, -3], prefix[:, -2], prefix[:, -1] = path[:, 0], path[:, -1], equals
+    triples, question = prefix.reshape(size, -1, 3), np.stack([path[:, 0], path[rows, waypoint], np.full(size, slash)], axis=1)
+    if self.layout == "query_first":
+      triples[:, 1:, :2] = edges
+      triples[rows, missing.sum(axis=1)] = question
+    else:
+      triples[:, :-1, :2], triples[:, -2, 2], triples[:, -1] = edges, slash, question
+    triples[:, -1, 2] = equals
+    prefix[np.arange(self.prefix_length) < 3 * missing.sum(axis=1)[:, None]] = self.dummy
     if self.target == "search":
       walks = np.concatenate([arms, np.full((size, self.degree, 1), pipe, np.int32)], axis=2)
       trace, begin_B = walks.reshape(size, -1), (goal_arm + 1) * (self.length + 1)
@@ -160,25 +269,21 @@ class PathStar:
       trace, begin_B = path[:, ::-1], np.full(size, self.length + 1)
     else:
       trace, begin_B = path[:, :0], np.zeros(size, int)
-    # Place within the answer: the separator is at -1, the trace before it, nothing from `length` on.
+    # Place within the answer: the separator is at -1, the trace before it, nothing from its length on.
     place = np.arange(self.target_length) - begin_B[:, None]
     target = np.pad(trace, ((0, 0), (0, self.target_length - trace.shape[1])))
     target[place == -1] = equals
-    answer = (place >= 0) & (place < self.length)
-    target[answer] = path.ravel()
-    target[place >= self.length] = self.dummy
-    weight = (place < self.length).astype(np.float32)
-    return {"prefix": prefix, "target": target, "arms": arms, "start": path[:, 0], "goal": path[:, -1], "weight": weight,
-            "answer": answer}
+    answer = (place >= 0) & (place < length_B[:, None])
+    target[answer] = path[path != self.dummy]
+    target[place >= length_B[:, None]] = self.dummy
+    weight = (place < length_B[:, None]).astype(np.float32)
+    groups = {name: {"length": length_B, "waypoint": waypoint}[name].astype(np.int32) for name in self.groups}
+    return {"prefix": prefix, "target": target, "arms": arms, "start": path[:, 0], "goal": path[rows, length_B - 1], "weight": weight,
+            "answer": answer, **groups}
 
   def to_text(self, batch: dict[str, np.ndarray]) -> list[str]:
     """The batch in the authors' file format, which has no traces, one line an example."""
-    lines = []
-    for prefix, target, answer in zip(batch["prefix"], batch["target"], batch["answer"], strict=True):
-      edges = prefix[: 3 * self.num_edges].reshape(-1, 3)
-      listed = "|".join(f"{u},{v}" for u, v, _ in edges)
-      lines.append(f"{listed}/{prefix[-3]},{prefix[-2]}={','.join(map(str, target[answer]))}")
-    return lines
+    return star_text.write(self, batch)
 
   def from_text(self, lines: Iterable[str]) -> dict[str, np.ndarray]:
     """The inverse of `to_text`; blank lines are passed over, and an answer that is left out after `=` is found.
@@ -186,57 +291,4 @@ class PathStar:
     Raises:
       UserError: a malformed line, with its number and what is wrong with it.
     """
-    problems = []
-    for number, line in enumerate(lines, 1):
-      if line.strip():
-        try:
-          problems.append(self._parse(line.strip()))
-        except UserError as error:
-          raise UserError(f"line {number}: {error}") from None
-    if not problems:
-      raise UserError("no example in the file")
-    return self._encode(*(np.array(column, np.int32) for column in zip(*problems, strict=True)))
-
-  def _parse(self, line: str):
-    """One line -> arms (D, L), the goal's arm, and for every listed edge its number in arm-by-arm order."""
-    try:
-      graph, question = line.split("/")
-      ends, path = question.split("=")
-      edges = [tuple(map(int, edge.split(","))) for edge in graph.split("|")]
-      (start, goal), path = map(int, ends.split(",")), list(map(int, path.split(","))) if path.strip() else None
-      following = {}
-      for u, v in edges:
-        following.setdefault(u, []).append(v)
-    except ValueError:
-      raise UserError("not of the form u,v|u,v|...|u,v/start,goal=start,...,goal with integer nodes") from None
-    for node in {node for edge in edges for node in edge} | {start, goal, *(path or ())}:
-      if not 0 <= node < self.num_nodes:
-        raise UserError(f"unknown node {node}: ids run from 0 to {self.num_nodes - 1} (task.num_nodes = {self.num_nodes})")
-    heads = collections.Counter(v for _, v in edges)
-    repeated = next((v for v in heads if heads[v] > 1 or v == start), None)
-    if repeated is not None:
-      raise UserError(f"duplicate node {repeated}: more than one edge, or the start, leads to it")
-    first_moves = following.get(start, [])
-    if len(first_moves) != self.degree:
-      raise UserError(f"wrong degree: the start {start} has {len(first_moves)} arms, the task has degree {self.degree}")
-    arms = []
-    for node in first_moves:
-      arm = [start, node]
-      while arm[-1] in following and len(arm) <= self.length:
-        if len(following[arm[-1]]) > 1:
-          raise UserError(f"wrong degree: node {arm[-1]} branches, only the start may")
-        arm.append(following[arm[-1]][0])
-      if len(arm) != self.length:
-        raise UserError(f"wrong length: the arm through {node} has {'more' if len(arm) > self.length else 'fewer'} "
-                        f"than {self.length} nodes")
-      arms.append(arm)
-    number = {edge: i for i, edge in enumerate((u, v) for arm in arms for u, v in zip(arm, arm[1:]))}
-    if len(edges) != self.num_edges:
-      raise UserError(f"{len(edges)} edges, of which {self.num_edges} belong to the arms of {self}")
-    if path is None:  # a question without its answer
-      path = next((arm for arm in arms if arm[-1] == goal), [start, goal])
-    if path[::-1] in arms:
-      raise UserError("the path runs from the goal to the start; files have it from the start, whatever objective.order is")
-    if path not in arms or path[-1] != goal:
-      raise UserError(f"broken path: {','.join(map(str, path))} is not the arm from {start} to {goal}")
-    return arms, arms.index(path), [number[edge] for edge in edges]
+    return self._encode(**star_text.read(self, lines))

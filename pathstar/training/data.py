@@ -17,14 +17,16 @@ TRAIN_KEYS = ("prefix", "target", "weight")  # what every objective reads of a t
 
 
 def train_index(config: Config, seed, position) -> np.ndarray:
-  """Example index at `position` of the training stream: endless, or a finite set in a new order every epoch."""
+  """Example index at `position` of the training stream: endless, or a finite set in a new order every epoch; siblings stay together."""
   position = np.asarray(position, np.int64)
-  size = config.data.num_train
-  if size is None:
+  if config.data.num_train is None:
     return position
-  epoch, offset = np.divmod(position, size)
+  siblings = config.siblings
+  place, sibling = np.divmod(position, siblings)
+  size = config.data.num_train // siblings
+  epoch, offset = np.divmod(place, size)
   key = counter.fold(counter.fold(counter.GOLDEN[None], np.broadcast_to(seed, position.shape)), epoch)
-  return counter.shuffled(offset, key, size)
+  return counter.shuffled(offset, key, size) * siblings + sibling
 
 
 @dataclasses.dataclass(frozen=True)
