@@ -20,9 +20,11 @@ SCORES = ("branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "
           "generated_exact_match", "token_error", "snowball_prediction")
 COLUMNS = ("run_id", "task", "problem", "degree", "length", "answer_length", "branch_position", "num_nodes", "num_train", "epochs",
            "architecture", "objective", "order", "seed", "status", "steps", "exact_match_test", "exact_match_train", *SCORES, "chance",
-           "train_seconds", "parameters", "parameters_used", "cheat_step", "branch_accuracy_best", "branch_step")
+           "train_seconds", "parameters", "parameters_used", "cheat_step", "branch_accuracy_best", "branch_step",
+           "solve_step", "flops_per_step")
 # and position_k_step_50, .._95, and every other metric that a run ends with on test, by its own name.
-# `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm; `answer`, `answer_train`: exact match; `training`: of the step.
+# `position`: of the path, 0 = start; `cheat`: accuracy along a wrong arm; `answer`, `answer_train`: exact match; `training`: of the step;
+# `loss_NAME`: a term of its loss.
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
 MAX_POINTS = 200  # of a curve
 # Fields that other columns tell.
@@ -120,6 +122,7 @@ def _when(rows: Sequence[dict]) -> dict:
   return {
       "cheat_step": found["cheat_step"], "branch_accuracy_best": found["branch_accuracy_best"],
       "branch_step": crossing(rows, "eval/test/branch_accuracy", SOLVED),
+      "solve_step": crossing(rows, "eval/test/exact_match", SOLVED),
       **{f"position_{p['position']}_{name}": p[name] for p in learning_order(rows) for name in ("step_50", "step_95")},
   }
 
@@ -134,7 +137,8 @@ def _points(row: dict) -> list[dict]:
                                    ("training", "train/accuracy", "train/loss")):
     if accuracy in row:
       found.append(at(position) | {"accuracy": row[accuracy], "loss": row.get(loss, math.nan)})
-  return found
+  terms = {tag.removeprefix("train/"): value for tag, value in row.items() if tag.startswith("train/loss_")}
+  return found + [at(name) | {"accuracy": math.nan, "loss": value} for name, value in terms.items()]
 
 
 def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
@@ -151,7 +155,8 @@ def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),
       **{name: score(name) for name in SCORES},
       "chance": task.chance, "train_seconds": result["train_seconds"], "parameters": result["parameters"],
-      "parameters_used": result.get("parameters_used", math.nan),  # not counted by version 0.1
+      # Not counted by older versions.
+      "parameters_used": result.get("parameters_used", math.nan), "flops_per_step": result.get("flops_per_step", math.nan),
       **_others(result),
   }
 

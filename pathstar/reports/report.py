@@ -8,12 +8,12 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from pathstar.reports import claim_figures, claims, figures
+from pathstar.reports import claim_figures, claims, figures, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
 from pathstar.reports.rows import SOLVED, apart, find_csv, groups, mean, read_csv, score_of, span, write_csv
 from pathstar.storage import workdir
 
-FIGURES = figures.ALL | claim_figures.ALL
+FIGURES = leaderboard.ALL | figures.ALL | claim_figures.ALL
 PANELS = 24  # settings that figures show
 _MAX_LINES = 200  # of the table in the README
 _LARGE = 2**20  # bytes from which curves are compressed
@@ -71,12 +71,13 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
       *([f"- note: {source['note']}"] if "note" in source else []), "",
       *said,
+      *(["Objectives side by side, seeds, steps and costs: [leaderboard.md](leaderboard.md).", ""] if leaderboard.is_one(runs) else []),
       *lines[:_MAX_LINES], "", *rest,
       "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",
       "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
       "probability on legal first moves; `cheat`: how often the model follows a wrong arm that it is forced onto; `chance`: exact match",
       "of a guess (of the arm, where there are arms); `epochs`: passes over the training examples. Empty: not defined here.", "",
-      *([f"Figures but for heat maps show the first {panels} of {settings} settings; `--panels=N` for more, `--only` for others.", ""]
+      *([f"Figures of settings show the first {panels} of {settings} settings; `--panels=N` for more, `--only` for others.", ""]
         if settings > panels else []),
       *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
       f"Tables and figures are drawn again from runs.csv and curves.csv by `pathstar report --out={shlex.quote(name)}`.", "",
@@ -97,12 +98,16 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
   source = workdir.read_json(out / "provenance.json")
   (out / "table.md").write_text(markdown(runs))
+  (out / "leaderboard.md").unlink(missing_ok=True)
+  if leaderboard.is_one(runs):
+    (out / "leaderboard.md").write_text(leaderboard.markdown(runs))
   drawn, few = [], [row for rows in list(groups(runs).values())[:panels] for row in rows]
   names = {row["run_id"] for row in few}
-  curves = [row for row in curves if row["run_id"] in names]
+  of_few = [row for row in curves if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
-    if figure := make(runs if figure_name in figures.WHOLE else few, curves):
+    whole = figure_name in (*figures.WHOLE, *leaderboard.ALL)
+    if figure := make(*((runs, curves) if whole else (few, of_few))):
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
   (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))
