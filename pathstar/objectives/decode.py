@@ -1,4 +1,4 @@
-"""How answers are produced: token by token with the model's cache, or in a number of passes that fill in what is surest first.
+"""How answers are produced: token by token with the model's cache, or in a number of passes that fill it in.
 
 Both go through the objective, which may have a head between hidden state and logits, tokens of its own before the answer, and passes
 of its own. Both are pure and vectorise over the runs of a pack.
@@ -34,8 +34,8 @@ def autoregressive(objective, model, params, batch: dict, key: jax.Array | None 
   return jnp.concatenate([token_LxB.T, choose(logits_BxV, start + length - 1)[:, None]], axis=1)
 
 
-def iterative(fill: Callable, hidden_BxL: jax.Array, num_passes: int) -> jax.Array:
-  """Tokens (B, L) filled in over `num_passes` passes, as many in each as in the others, the surest first.
+def iterative(fill: Callable, hidden_BxL: jax.Array, num_passes: int, left_to_right: bool = False) -> jax.Array:
+  """Tokens (B, L) filled in over `num_passes` passes, as many in each as in the others, the surest first or from left to right.
 
   Args:
     fill: tokens (B, L), some of them hidden -> logits (B, L, V) of all, among which the hidden token is not.
@@ -45,8 +45,8 @@ def iterative(fill: Callable, hidden_BxL: jax.Array, num_passes: int) -> jax.Arr
   def one(number, token_BxL):
     logits_BxLxV = fill(token_BxL)
     open_BxL = token_BxL == hidden_BxL
-    sure_BxL = jnp.where(open_BxL, jax.nn.log_softmax(logits_BxLxV, axis=-1).max(-1), -jnp.inf)
-    rank_BxL = jnp.argsort(jnp.argsort(-sure_BxL, axis=1), axis=1)
+    first_BxL = -jnp.arange(open_BxL.shape[1])[None] if left_to_right else jax.nn.log_softmax(logits_BxLxV, axis=-1).max(-1)
+    rank_BxL = jnp.argsort(jnp.argsort(-jnp.where(open_BxL, first_BxL, -jnp.inf), axis=1), axis=1)
     count_B = -(-open_BxL.sum(axis=1) // (num_passes - number))
     now_BxL = open_BxL & (rank_BxL < count_B[:, None])
     return jnp.where(now_BxL, logits_BxLxV.argmax(-1).astype(token_BxL.dtype), token_BxL)

@@ -28,9 +28,10 @@ def setting(tiny):
   def make(name, order="forward", mixer="attention", fields=None):
     layers = 2 if mixer == "attention" else 1  # recurrences compile slowly
     config = tiny({"objective.name": name, "objective.order": order, "model.mixer": mixer, "model.num_layers": layers} | (fields or {}))
-    if (mixer, config.model.vocab_size) not in drawn:  # the same for all objectives
-      drawn[mixer, config.model.vocab_size] = jax.jit(lambda key: nn.meta.unbox(config.model.init(key)))(model_key(0))
-    params = {"model": drawn[mixer, config.model.vocab_size],
+    kind = mixer, config.model.vocab_size, config.model.max_length
+    if kind not in drawn:  # the same for all objectives
+      drawn[kind] = jax.jit(lambda key: nn.meta.unbox(config.model.init(key)))(model_key(0))
+    params = {"model": drawn[kind],
               "objective": nn.meta.unbox(config.objective.init(objective_key(0), config.model))}
     batch = jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6)))
     return config, params, config.objective.in_order(batch)
