@@ -21,11 +21,15 @@ Add one = one file + one line here.
 """
 
 from pathstar.objectives.branch_only import BranchOnly
+from pathstar.objectives.hybrid import Hybrid
 from pathstar.objectives.masked_diffusion import MaskedDiffusion
 from pathstar.objectives.multi_token import MultiToken
 from pathstar.objectives.next_token import NextToken
 from pathstar.objectives.objective import Objective, with_values
+from pathstar.objectives.pause import Pause
+from pathstar.objectives.ranking import Ranking
 from pathstar.objectives.teacherless import Teacherless
+from pathstar.objectives.token_masking import TokenMasking
 
 __all__ = ["OBJECTIVES", "Objective", "method", "with_values"]
 
@@ -35,6 +39,10 @@ OBJECTIVES = {
     "branch_only": BranchOnly,
     "multi_token": MultiToken,
     "masked_diffusion": MaskedDiffusion,
+    "token_masking": TokenMasking,
+    "hybrid": Hybrid,
+    "ranking": Ranking,
+    "pause": Pause,
 }
 
 
