@@ -1,7 +1,10 @@
 """Errors that a user can cause: one line that names the field, the value, what is allowed, and the nearest right thing."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+_MAX_SHOWN = 100  # characters of a value in an error
+_MAX_LISTED = 20  # errors that are listed below each other
 
 
 class UserError(ValueError):
@@ -16,20 +19,43 @@ class Stopped(Exception):
   """SIGTERM or SIGINT came: a checkpoint is saved and the same command resumes. Commands exit with status 75."""
 
 
+def shown(value: object) -> str:
+  """A value in an error: its `repr`, on one line and of bounded length."""
+  try:
+    text = " ".join(repr(value).split())
+  except ValueError:  # an integer of thousands of digits
+    text = f"a very large {type(value).__name__}"
+  return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN - 20]}...{text[-10:]}"
+
+
+def first_line(error: BaseException) -> str:
+  """What kind of error it is and the first line of what it says, in bounded length."""
+  line = next(iter(str(error).splitlines()), "")
+  return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
+
+
 def require(ok: bool, field: str, value: object, allowed: str) -> None:
   """Raises UserError `field = value: must be allowed` unless `ok`."""
   if not ok:
-    raise UserError(f"{field} = {value!r}: must be {allowed}")
+    raise UserError(f"{field} = {shown(value)}: must be {allowed}")
 
 
 def choose(field: str, value: str, options: Iterable[str]) -> None:
   """Raises UserError, with the nearest option named, unless `value` is one of `options`."""
   options = list(options)
   if value not in options:
-    raise UserError(f"{field} = {value!r}: must be one of {', '.join(options)}{nearest(value, options)}")
+    raise UserError(f"{field} = {shown(value)}: must be one of {', '.join(options)}{nearest(value, options)}")
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-  """`"; did you mean X?"` for the option closest in spelling to `word`, or an empty string."""
-  close = difflib.get_close_matches(str(word), list(options), n=1, cutoff=0.5)
+  """`"; did you mean X?"` for the option that `word` abbreviates (as `lr`) or is closest to in spelling, or an empty string."""
+  options, last = list(options), lambda name: name.rpartition(".")[2]
+  short = [option for option in options if "_" in last(option) and last(str(word)) == "".join(part[0] for part in last(option).split("_"))]
+  close = short[:1] or difflib.get_close_matches(str(word)[:_MAX_SHOWN], options, n=1, cutoff=0.5)
   return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def listed(lines: Sequence[str]) -> str:
+  """Several errors below each other, on no more than a screen."""
+  more = len(lines) - _MAX_LISTED
+  return "\n  ".join([*lines[:_MAX_LISTED], *([f"... and {more} more"] if more > 0 else [])])

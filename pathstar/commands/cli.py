@@ -8,6 +8,7 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -54,9 +55,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
     name, equals, value = word.removeprefix("--config.").partition("=")
     if not equals:
       raise UserError(f"{word}: must be written --config.{name}=VALUE")
-    changes[name] = value
+    if changes.setdefault(name, value) != value:
+      raise UserError(f"--config.{name} is given twice, as {changes[name]!r} and as {value!r}")
   if "workdir" in folders:
-    changes |= {"mesh": args.mesh} if args.mesh is not None else {}
+    if args.mesh is not None and changes.setdefault("mesh", args.mesh) != args.mesh:
+      raise UserError(f"--mesh and --config.mesh are the same, and given as {args.mesh!r} and as {changes['mesh']!r}")
     cores_as_devices()
     hosts.join(args.distributed)
   return args, config.load(args.config, changes)
@@ -72,7 +75,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   """Runs a command; a user's error becomes one line and status 2."""
   logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
   try:
-    status = main(argv)
+    status = main([_expanded(word) for word in argv])
     sys.stdout.flush()
     return status
   except UserError as error:
@@ -84,6 +87,11 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
     return 1
+
+
+def _expanded(word: str) -> str:
+  """`--workdir=~/x` as the shell would have it, were it two words."""
+  return re.sub(r"(?<=^--)([\w.]+=)(~.*)", lambda found: found[1] + os.path.expanduser(found[2]), word)
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
   if args.find and (whole is None or args.mesh):
     raise UserError("--find: needs --topology, and chooses the mesh itself")
   compile_only()
-  cells = loaded.module.sweep(loaded.arg) if hasattr(loaded.module, "sweep") else [{}]
+  cells = loaded.sweep() if hasattr(loaded.module, "sweep") else [{}]
   packs = plan(loaded.config, cells, args.max_pack, loaded.given, args.only)
   works = price.count_work(packs, whole.chip.platform if whole else "tpu")
   if whole is None:

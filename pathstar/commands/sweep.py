@@ -44,12 +44,10 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--slurm", metavar="OPTIONS", default="", help="options of launch/slurm.sh, as in "
                       "--slurm='--shards=4 --sbatch=\"--gpus=1 --time=12:00:00\"'")
   args, loaded = cli.parse(parser, argv, workdir="folder of the sweep")
-  if not hasattr(loaded.module, "sweep"):
-    raise UserError(f"--config = {args.config!r}: has no function sweep(arg='')")
   if args.redo and (args.dry_run or args.backend == "slurm"):
     raise UserError(f"--redo = {args.redo[0]!r}: must be without --dry_run and --backend=slurm; it trains here and now")
   folder = workdir.path(args.workdir)
-  asked = plan(loaded.config, loaded.module.sweep(loaded.arg), args.max_pack, loaded.given, args.only)
+  asked = plan(loaded.config, loaded.sweep(), args.max_pack, loaded.given, args.only)
   found = reconcile(folder, asked)
   share = lambda packs: shard(packs, args.shard) if args.shard else packs
   if args.backend == "slurm":

@@ -11,8 +11,12 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from pathstar.errors import UserError
+import numpy as np
 
+from pathstar.errors import UserError, require, shown
+
+_INT_END = 2**31  # the devices count in int32, and compute in float32
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _SCALARS = (int, float, bool, str)
 
 
@@ -100,7 +104,7 @@ def cast(name: str, value: Any, kind: Kind) -> Any:
 
 
 def read(name: str, value: Any, scalar: type) -> Any:
-  """`cast` to a scalar."""
+  """`cast` to a scalar. A number must be one that the devices can hold: integers as int32, others as float32, neither infinite nor 0."""
   try:
     if scalar is bool:
       result = {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
@@ -114,8 +118,13 @@ def read(name: str, value: Any, scalar: type) -> Any:
     result = None
   if result is None or (scalar is float and not math.isfinite(result)):
     raise _wrong(name, value, scalar.__name__)
+  if scalar is int:
+    require(-_INT_END <= result < _INT_END, name, result, "an integer in [0, 2^31)")
+  if scalar is float:
+    require(result == 0 or _TINY <= abs(result) <= _HUGE, name, value,
+            f"a number that float32 can hold: 0, or between {_TINY:.2g} and {_HUGE:.2g} in size")
   return result
 
 
 def _wrong(name: str, value: Any, kind) -> UserError:
-  return UserError(f"{name} = {value!r}: must be of type {kind}")
+  return UserError(f"{name} = {shown(value)}: must be of type {kind}")

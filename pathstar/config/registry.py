@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from pathstar import evals, models, objectives, tasks
 from pathstar.config import sections
 from pathstar.config.declare import Field, Kind, cast, declared
-from pathstar.errors import UserError, nearest
+from pathstar.errors import UserError, nearest, shown
 from pathstar.models.lm import ModelFields
 
 # Fields that runs of one pack may differ in: values in the compiled program, not its shape. Objectives add their own.
@@ -97,7 +97,7 @@ def unused(name: str, value: Any, flat: Mapping[str, Any]) -> UserError:
   section = name.partition(".")[0]
   owners = [part for (of, part), fields in _parts().items() if of == section and name in fields]
   chosen = f"{SELECTORS[section]} = {flat[SELECTORS[section]]!r}" if section in SELECTORS else "the evaluations of this config"
-  return UserError(f"{name} = {value!r}: is not used by {chosen}; it is a field of {', '.join(owners)}")
+  return UserError(f"{name} = {shown(value)}: is not used by {chosen}; it is a field of {', '.join(owners)}")
 
 
 def default() -> ConfigDict:
@@ -149,7 +149,7 @@ def cast_field(name: str, value: Any) -> Any:
 def known(name: str) -> Field:
   """The field of a name. Raises UserError, with the nearest name, if there is none."""
   if name not in schema():
-    raise UserError(f"unknown config field {name!r}{nearest(name, schema())}")
+    raise UserError(f"unknown config field {shown(name)}{nearest(name, schema())}")
   return schema()[name]
 
 
@@ -165,7 +165,7 @@ def selection(words: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
     name, equals, text = word.partition("=")
     known(name)
     if not equals:
-      raise UserError(f"--only = {word!r}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
+      raise UserError(f"--only = {shown(word)}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
     wanted.setdefault(name, []).extend(cast_field(name, part) for part in text.split(","))
   return lambda fields: all(name in fields and fields[name] in values for name, values in wanted.items())
 

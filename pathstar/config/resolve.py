@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from pathstar import evals, models, objectives, tasks
 from pathstar.config import registry
 from pathstar.config.sections import Data, Eval, Optimizer, Train
-from pathstar.errors import UserError, choose, require
+from pathstar.devices.mesh import check_mesh
+from pathstar.errors import UserError, choose, require, shown
 from pathstar.models.lm import LM, ModelFields
 from pathstar.tasks.counter import TEST_SHARE
 
@@ -170,7 +171,7 @@ def recorded(fields: Mapping[str, Any]) -> Config:
   lists_everything = set(registry.VERSION_0_1) <= fields.keys()
   for name in unknown:
     if not (lists_everything and name.partition(".")[0] in ("task", "model", "objective", "eval")):
-      raise UserError(f"config.json: {name} = {fields[name]!r} is a field that this version of pathstar doesn't know; use the version that "
+      raise UserError(f"config.json: {name} = {shown(fields[name])} is a field that this version of pathstar doesn't know; use the one that "
                       "made the run")
   return config
 
@@ -186,6 +187,7 @@ def differences(config: Config, old: Mapping[str, Any]) -> list[str]:
 def _check_fit(config: Config) -> None:
   """Errors that two fields make together."""
   require(0 <= config.seed < 2**31, "seed", config.seed, "in [0, 2^31)")
+  check_mesh(config.mesh, config.train.batch_size)
   config.objective.check(config.model)
   problems = config.task.num_problems()  # of a large graph beyond any float
   for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),

@@ -4,6 +4,8 @@ import dataclasses
 
 from pathstar.errors import choose, require
 
+_BELOW_1 = 0.9999999  # what lies closer to 1 is 1 in float32
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -69,7 +71,7 @@ class Optimizer:
     require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "a number > 0")
     require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "a number >= 0")
     for name in ("beta1", "beta2"):
-      require(0 <= getattr(self, name) < 1, f"optimizer.{name}", getattr(self, name), "in [0, 1)")
+      require(0 <= getattr(self, name) <= _BELOW_1, f"optimizer.{name}", getattr(self, name), f"in [0, 1), and at most {_BELOW_1}")
     require(self.ssm_rate_factor >= 0, "optimizer.ssm_rate_factor", self.ssm_rate_factor, "a number >= 0")
     require(self.clip_norm is None or self.clip_norm > 0, "optimizer.clip_norm", self.clip_norm, "a number > 0, or None")
     choose("optimizer.schedule", self.schedule, ("constant", "cosine", "linear"))

@@ -6,6 +6,7 @@ optimiser state over `data`, each along its largest axis that divides (ZeRO stag
 
 import math
 import os
+import re
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -43,28 +44,42 @@ def split_spec(spec: str) -> tuple[str, bool]:
   return ",".join(sizes), len(sizes) < spec.count(",") + 1
 
 
+def sizes_of(spec: str) -> dict[str, int] | None:
+  """Size of each axis as a mesh is written; None: `auto`. Raises UserError if it isn't written so, whatever devices there are."""
+  sizes, _ = split_spec(spec)
+  if sizes == "auto":
+    return None
+  shape = {}
+  for part in sizes.split(","):
+    name, _, size = part.partition("=")
+    choose("mesh axis", name, AXES)
+    require(name not in shape, "mesh", spec, f"such that it has {name} once")
+    require(re.fullmatch("[1-9][0-9]{0,8}", size) is not None, f"mesh axis {name}", size, "an integer >= 1, as in run=4,data=2")
+    shape[name] = int(size)
+  return dict.fromkeys(AXES, 1) | shape
+
+
+def check_mesh(spec: str, batch_size: int) -> None:
+  """Raises UserError if no devices could ever be this mesh."""
+  if shape := sizes_of(spec):
+    require(batch_size % shape["data"] == 0, "mesh", spec, f"such that data divides train.batch_size = {batch_size}")
+
+
 def mesh_shape(spec: str, num_runs: int, batch_size: int, num_devices: int) -> dict[str, int]:
   """Size of each axis. `auto` uses the most devices it can, and shares them out to runs first, then to the batch.
 
   Raises:
     UserError: unknown axis, more devices than there are, or a size that doesn't divide what it shards.
   """
-  sizes, _ = split_spec(spec)
-  if sizes == "auto":
+  if (shape := sizes_of(spec)) is None:
     largest = lambda whole, most: max(n for n in range(1, most + 1) if whole % n == 0)
     pairs = [(run, largest(batch_size, num_devices // run)) for run in range(1, num_devices + 1) if num_runs % run == 0]
     run, data = max(pairs, key=lambda pair: (math.prod(pair), pair))
     return {"run": run, "data": data, "model": 1}
-  shape = dict.fromkeys(AXES, 1)
-  for part in sizes.split(","):
-    name, _, size = part.partition("=")
-    choose("mesh axis", name, AXES)
-    require(size.isdigit() and int(size) >= 1, f"mesh axis {name}", size, "an integer >= 1, as in run=4,data=2")
-    shape[name] = int(size)
   total = math.prod(shape.values())
   require(total <= num_devices, "mesh", spec, f"of at most {num_devices} devices; it asks for {total}")
   require(num_runs % shape["run"] == 0, "mesh", spec, f"such that run divides the pack's {num_runs} run(s)")
-  require(batch_size % shape["data"] == 0, "mesh", spec, f"such that data divides train.batch_size = {batch_size}")
+  check_mesh(spec, batch_size)
   return shape
 
 

@@ -30,12 +30,12 @@ def free_name(wanted: pathlib.Path) -> pathlib.Path:
 
 def path(folder: str | os.PathLike) -> pathlib.Path:
   """The path of a folder, which may be remote."""
-  return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder)
+  return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder).expanduser()
 
 
 def absolute(folder: str | os.PathLike) -> pathlib.Path:
   """The folder wherever the process may go; a remote one is that already, and pathlib would make a local path of it."""
-  return path(folder) if is_remote(folder) else pathlib.Path(folder).absolute()
+  return path(folder) if is_remote(folder) else path(folder).absolute()
 
 
 def make(folder: str | os.PathLike) -> pathlib.Path:

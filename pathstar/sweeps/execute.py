@@ -20,7 +20,7 @@ import jax
 
 from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh
-from pathstar.errors import Held, Stopped, UserError
+from pathstar.errors import Held, Stopped, UserError, listed
 from pathstar.storage import workdir
 from pathstar.storage.locks import lock
 from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, finished, split_of
@@ -41,7 +41,7 @@ def check_meshes(packs: Sequence[Pack]) -> None:
     except UserError as error:
       errors.append(f"{pack.pack_id}: {error}")
   if errors:
-    raise UserError(f"{len(errors)} of {len(packs)} packs are impossible here:\n  " + "\n  ".join(errors))
+    raise UserError(f"{len(errors)} of {len(packs)} packs are impossible here:\n  {listed(errors)}")
 
 
 def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:

@@ -14,12 +14,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
 from pathstar import config
-from pathstar.errors import UserError, require
+from pathstar.errors import UserError, listed, require, shown
 from pathstar.grid import Cell
 
 _GROUP_SIZE = 200  # runs that TensorBoard shows at ease
@@ -115,9 +115,11 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
     UserError: every impossible cell, listed at once; or a given field that no cell uses, or that makes cells equal.
   """
   require(max_pack is None or max_pack >= 1, "max_pack", max_pack, "an integer >= 1")
-  cells = cells if isinstance(cells, Mapping) else list(cells)
-  if isinstance(cells, Mapping) or not all(isinstance(cell, Mapping) for cell in cells):
-    raise UserError(f"sweep() = {cells!r:.80}: must be a list of cells, {{field: value}}, as product({{field: [values]}}) gives it")
+  cells = list(cells) if isinstance(cells, Iterator) else cells
+  require(isinstance(cells, list | tuple) and all(isinstance(cell, Mapping) for cell in cells), "sweep()", cells,
+          "a list of cells, {field: value}, as product({field: [values]}) gives it")
+  if not cells:
+    raise UserError("sweep() = []: the sweep has no cells; a list of values in its grid is empty")
   resolved, everything, errors = {}, {}, []
   won = {name: number for name in sorted(given) if (number := sum(name in cell for cell in cells))}
   for number, cell in enumerate(cells):
@@ -130,14 +132,14 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
       resolved[run_id(one)] = one
       everything[run_id(one)] = config.flatten(base.to_dict()) | {name: config.cast_field(name, value) for name, value in cell.items()}
     except UserError as error:
-      errors.append(f"cell {number} {cell}: {error}")
+      errors.append(f"cell {number} {shown(dict(cell))}: {error}")
   if errors:
-    raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  " + "\n  ".join(errors))
+    raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  {listed(errors)}")
   config.check_used(base, given, resolved.values())
   chosen = config.selection(only)
   runs = [run for run in _placed(list(resolved.values())) if chosen(run.config.fields)]
   if not runs:
-    raise UserError(f"--only {' '.join(only)}: none of the {len(cells)} cells is such" if only else "the sweep has no cells")
+    raise UserError(f"--only {' '.join(only)}: none of the {len(cells)} cells is such")
   return packed([dataclasses.replace(run, everything=everything[run_id(run.config)]) for run in runs], max_pack)
 
 

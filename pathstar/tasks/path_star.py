@@ -41,6 +41,8 @@ import numpy as np
 from pathstar.errors import choose, require
 from pathstar.tasks import counter, star_text
 
+_MAX_NODES = 2**15
+
 
 @dataclasses.dataclass(frozen=True)
 class PathStar:
@@ -63,12 +65,13 @@ class PathStar:
     require(self.degree >= 1, "task.degree", self.degree, "an integer >= 1")
     require(self.length >= 2, "task.length", self.length, "an integer >= 2 (start and goal)")
     require(self.dead_ends >= 0, "task.dead_ends", self.dead_ends, "an integer >= 0")
+    nodes = f"task.degree * (task.length - 1{' + task.dead_ends' if self.dead_ends else ''}) + 1"
+    require(self.graph_nodes <= _MAX_NODES, "task.length", self.length,
+            f"such that {nodes} <= {_MAX_NODES}, where task.degree = {self.degree}")
     if self.num_nodes is None:
       object.__setattr__(self, "num_nodes", max(50, self.graph_nodes))
-    require(
-        self.graph_nodes <= self.num_nodes <= 2**15, "task.num_nodes", self.num_nodes,
-        f"between {self.graph_nodes} (G({self.degree},{self.length}) has degree * (length - 1{' + dead_ends' if self.dead_ends else ''}) + 1 "
-        f"nodes) and {2**15}")
+    require(self.graph_nodes <= self.num_nodes <= _MAX_NODES, "task.num_nodes", self.num_nodes,
+            f"between {self.graph_nodes} (G({self.degree},{self.length}) has {nodes} nodes) and {_MAX_NODES}")
     choose("task.target", self.target, ("path", "search", "lookahead"))
     choose("task.arm_lengths", self.arm_lengths, ("equal", "unequal"))
     choose("task.query", self.query, ("goal", "inner"))
