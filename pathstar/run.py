@@ -119,7 +119,7 @@ def load(run_dir: str | os.PathLike, step: int | None = None) -> Run:
   Raises:
     UserError: not a run's folder, nothing saved yet, or not at that step.
   """
-  folder = workdir.path(run_dir)
+  folder = workdir.reach(run_dir)
   folder = folder if workdir.is_remote(folder) else folder.resolve()  # by its full name; resolve() of gs://b/x is a local path
   if not (folder / workdir.CONFIG).exists():
     raise UserError(f"workdir = {str(run_dir)!r}: not a run's folder (it has no {workdir.CONFIG})")

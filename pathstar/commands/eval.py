@@ -1,6 +1,7 @@
 """Evaluates a run's newest checkpoint, on the test split or on a file in the authors' format."""
 
 import argparse
+import codecs
 import csv
 import functools
 import json
@@ -56,10 +57,17 @@ def _write(loaded: run.Run, batch: dict, out: str) -> None:
 
 def _read(task, path: str) -> dict:
   try:
-    lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
-  except (OSError, UnicodeDecodeError) as error:
+    content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+  except (OSError, ValueError) as error:  # ValueError: a name that no file can have
     raise UserError(f"--data = {path!r}: can't be read ({error})") from None
   try:
-    return task.from_text(lines)
+    return task.from_text(_text(number, line) for number, line in enumerate(content.split(b"\n"), 1))
   except UserError as error:
     raise UserError(f"{path}: {error}") from None
+
+
+def _text(number: int, line: bytes) -> str:
+  try:
+    return line.decode()
+  except UnicodeDecodeError as error:
+    raise UserError(f"line {number}: is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})") from None

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
   args, loaded = cli.parse(parser, argv, workdir="folder of the sweep")
   if args.redo and (args.dry_run or args.backend == "slurm"):
     raise UserError(f"--redo = {args.redo[0]!r}: must be without --dry_run and --backend=slurm; it trains here and now")
-  folder = workdir.path(args.workdir)
+  folder = workdir.reach(args.workdir)
   asked = plan(loaded.config, loaded.sweep(), args.max_pack, loaded.given, args.only)
   found = reconcile(folder, asked)
   share = lambda packs: shard(packs, args.shard) if args.shard else packs
@@ -54,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
     _submit(args, loaded, argv)
   if args.dry_run:
     return _print(folder, share(found.packs), found.added)
+  hosts.devices()
   check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():
     if hosts.is_first():

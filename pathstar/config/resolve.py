@@ -171,8 +171,8 @@ def recorded(fields: Mapping[str, Any]) -> Config:
   lists_everything = set(registry.VERSION_0_1) <= fields.keys()
   for name in unknown:
     if not (lists_everything and name.partition(".")[0] in ("task", "model", "objective", "eval")):
-      raise UserError(f"config.json: {name} = {shown(fields[name])} is a field that this version of pathstar doesn't know; use the one that "
-                      "made the run")
+      raise UserError(f"config.json: {name} = {shown(fields[name])} is a field that this version of pathstar doesn't know; use the "
+                      "version that made the run")
   return config
 
 

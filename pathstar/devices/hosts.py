@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
-from pathstar.errors import Held, UserError, require
+from pathstar.errors import Held, UserError, first_line, require
 
 AUTO = "auto"
 _MESSAGE_BYTES = 2000  # of an error that one process tells the others, its kind in the first
@@ -51,7 +51,18 @@ def join(how: str | None) -> None:
   jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
 
 
+def devices() -> list:
+  """This job's devices. Raises UserError if those that JAX is told to use aren't here."""
+  try:
+    return jax.devices()
+  except (RuntimeError, AssertionError) as error:  # which of them depends on the platform
+    asked = os.environ.get("JAX_PLATFORMS")
+    raise UserError(f"JAX_PLATFORMS = {asked!r}: no such device can be used here ({first_line(error)})"
+                    + "; without it JAX takes what it finds" * bool(asked)) from None
+
+
 def several() -> bool:
+  devices()
   return jax.process_count() > 1
 
 

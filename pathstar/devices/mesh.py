@@ -15,6 +15,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from pathstar.devices import hosts
 from pathstar.errors import UserError, choose, require
 
 AXES = ("run", "data", "model")
@@ -95,7 +96,7 @@ def make_mesh(spec: str, num_runs: int, batch_size: int, devices: Sequence | Non
   Raises:
     UserError: as `mesh_shape`; or it leaves out devices of other processes, or can't be laid over the slices.
   """
-  devices = jax.devices() if devices is None else list(devices)
+  devices = hosts.devices() if devices is None else list(devices)
   if split_spec(spec)[0] == "auto" and devices[0].platform == "cpu" and jax.process_count() == 1:
     batch_size = 1  # not shared out: one program on all cores is faster
   shape = mesh_shape(spec, num_runs, batch_size, len(devices))

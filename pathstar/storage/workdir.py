@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from etils import epath
 
-from pathstar.errors import UserError
+from pathstar.errors import UserError, first_line
 
 CONFIG, ENVIRONMENT, RESULT, METRICS = "config.json", "environment.json", "result.json", "metrics.jsonl"
 
@@ -29,8 +29,28 @@ def free_name(wanted: pathlib.Path) -> pathlib.Path:
 
 
 def path(folder: str | os.PathLike) -> pathlib.Path:
-  """The path of a folder, which may be remote."""
-  return epath.Path(folder) if is_remote(folder) else pathlib.Path(folder).expanduser()
+  """The path of a folder, which may be remote. Raises UserError on a scheme that nothing here knows."""
+  if not is_remote(folder):
+    return pathlib.Path(folder).expanduser()
+  try:
+    return epath.Path(folder)
+  except KeyError as error:
+    raise UserError(f"workdir = {str(folder)!r}: must be a local folder or one of a known scheme, as gs://BUCKET/FOLDER; {error.args[0]} "
+                    "is none") from None
+
+
+def reach(folder: str | os.PathLike) -> pathlib.Path:
+  """`path`, of a folder that can be asked for what is in it; it need not be there. Raises UserError if it can't."""
+  place = path(folder)
+  try:
+    place.exists()
+  except ImportError as error:
+    raise UserError(f"workdir = {str(folder)!r}: needs a package that is not installed ({error})") from None
+  except Exception as error:  # whatever the client of an object store raises, without network or credentials
+    if not is_remote(folder) and not isinstance(error, OSError | ValueError):
+      raise
+    raise UserError(f"workdir = {str(folder)!r}: can't be reached ({first_line(error)})") from None
+  return place
 
 
 def absolute(folder: str | os.PathLike) -> pathlib.Path:
@@ -40,13 +60,11 @@ def absolute(folder: str | os.PathLike) -> pathlib.Path:
 
 def make(folder: str | os.PathLike) -> pathlib.Path:
   """The folder, made if absent. Raises UserError if it can't be written to."""
-  made = path(folder)
+  made = path(folder) if not is_remote(folder) else reach(folder)
   try:
     made.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"workdir = {str(folder)!r}: can't be made ({error.strerror})") from None
-  except ImportError as error:
-    raise UserError(f"workdir = {str(folder)!r}: needs a package that is not installed ({error})") from None
+  except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    raise UserError(f"workdir = {str(folder)!r}: can't be made ({getattr(error, 'strerror', None) or error})") from None
   if not is_remote(folder) and not os.access(made, os.W_OK):
     raise UserError(f"workdir = {str(folder)!r}: not writable")
   return made

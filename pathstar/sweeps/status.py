@@ -47,6 +47,7 @@ class Entry:
 
 def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
   """All runs of the sweep in `folder`, or those of `FIELD=VALUE,...`, in the order of its plan. Raises UserError if there is none."""
+  folder = workdir.reach(folder)
   if not (folder / PLAN).exists():
     raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN})")
   plan = workdir.read_json(folder / PLAN)

@@ -18,6 +18,7 @@ import numpy as np
 
 from pathstar.errors import UserError, require
 from pathstar.tasks import counter
+from pathstar.tasks.lines import read
 
 _PLUS, _EQUALS = 10, 11
 
@@ -111,20 +112,17 @@ class Addition:
     Raises:
       UserError: a malformed line or a wrong sum, with its number.
     """
-    n, operands = self.digits, []
-    for number, line in enumerate(lines, 1):
-      if not line.strip():
-        continue
-      match = re.fullmatch(rf"([0-9]{{{n}}})\+([0-9]{{{n}}})=([0-9]{{{n + 1}}})?", line.strip())
-      if match is None:
-        raise UserError(f"line {number}: not of the form a+b=c with {n}, {n} and {n + 1} digits (task.digits = {n})")
-      a, b, c = (None if digits is None else int(digits) for digits in match.groups())
-      if c not in (None, a + b):
-        raise UserError(f"line {number}: wrong sum, {a} + {b} is {a + b}")
-      operands.append((a, b))
-    if not operands:
-      raise UserError("no example in the file")
-    return self._encode(np.array(operands, np.int64))
+    return self._encode(np.array(read(lines, self._parse), np.int64))
+
+  def _parse(self, line: str) -> tuple[int, int]:
+    n = self.digits
+    match = re.fullmatch(rf"([0-9]{{{n}}})\+([0-9]{{{n}}})=([0-9]{{{n + 1}}})?", line)
+    if match is None:
+      raise UserError(f"not of the form a+b=c with {n}, {n} and {n + 1} digits (task.digits = {n})")
+    a, b, c = (None if digits is None else int(digits) for digits in match.groups())
+    if c not in (None, a + b):
+      raise UserError(f"wrong sum, {a} + {b} is {a + b}")
+    return a, b
 
 
 def _digits(number_B: np.ndarray, count: int) -> np.ndarray:

@@ -18,8 +18,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pathstar.errors import UserError, require
+from pathstar.errors import UserError, require, shown
 from pathstar.tasks import counter
+from pathstar.tasks.lines import read
 
 _KINDS = ("edge", "path")
 _TEST_SHARE = 1 / 4
@@ -133,16 +134,7 @@ class InWeights:
     Raises:
       UserError: a malformed line, with its number and what is wrong with it.
     """
-    found = []
-    for number, line in enumerate(lines, 1):
-      if line.strip():
-        try:
-          found.append(self._parse(line.strip()))
-        except UserError as error:
-          raise UserError(f"line {number}: {error}") from None
-    if not found:
-      raise UserError("no example in the file")
-    return self._encode(*map(np.array, zip(*found)))
+    return self._encode(*map(np.array, zip(*read(lines, self._parse))))
 
   def _parse(self, line: str) -> tuple[bool, int, int, int]:
     match = re.fullmatch(r"(edge|path) (\d{1,7})=((?:\d{1,7}(?:,\d{1,7})*)?)", line, re.ASCII)
@@ -158,7 +150,7 @@ class InWeights:
       if place != self.length - 2:
         raise UserError(f"node {node} is not the end of an arm of {self}")
       if answer and answer != path:
-        raise UserError(f"broken path: {','.join(map(str, answer))} is not the arm to {node}")
+        raise UserError(f"broken path: {shown(answer)[1:-1].replace(' ', '')} is not the arm to {node}")
       return True, arm, 0, 0
     if len(answer) != 1 or not answer[0] != node:
       raise UserError("an edge has two nodes")

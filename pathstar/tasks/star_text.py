@@ -1,11 +1,19 @@
 """Path-star problems as lines of text: the authors' format, and what variants of the task make of it (see path_star.py)."""
 
 import collections
+import functools
+import re
 from collections.abc import Iterable
 
 import numpy as np
 
-from pathstar.errors import UserError
+from pathstar.errors import UserError, shown
+from pathstar.tasks.lines import read as read_lines
+
+_NODE = "-?[0-9]{1,9}"
+_PAIR = f"{_NODE},{_NODE}"
+_EDGES, _PATH = rf"{_PAIR}(?:\|{_PAIR})*", f"(?:{_NODE}(?:,{_NODE})*)?"
+_FORM, _QUERY_FIRST = re.compile(f"{_EDGES}/{_PAIR}={_PATH}"), re.compile(f"{_PAIR}/{_EDGES}={_PATH}")
 
 
 def write(task, batch: dict[str, np.ndarray]) -> list[str]:
@@ -21,15 +29,7 @@ def write(task, batch: dict[str, np.ndarray]) -> list[str]:
 
 def read(task, lines: Iterable[str]) -> dict[str, np.ndarray]:
   """What `PathStar._encode` takes, of all lines that are not blank. Raises UserError with the number of the line at fault."""
-  problems = []
-  for number, line in enumerate(lines, 1):
-    if line.strip():
-      try:
-        problems.append(_parse(task, line.strip()))
-      except UserError as error:
-        raise UserError(f"line {number}: {error}") from None
-  if not problems:
-    raise UserError("no example in the file")
+  problems = read_lines(lines, functools.partial(_parse, task))
   columns = zip(("arms", "goal_arm", "edge_order", "waypoint"), zip(*problems, strict=True), strict=True)
   none = np.full((len(problems), task.degree, task.dead_ends, 2), task.dummy, np.int32)
   return {name: np.array(column, np.int32) for name, column in columns} | {"dead_ends": none}
@@ -37,17 +37,17 @@ def read(task, lines: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _parse(task, line: str):
   """One line -> arms (D, L), the goal's arm, the order of the edges, and the place of the named node."""
-  form = "start,goal/u,v|u,v|...|u,v" if task.layout == "query_first" else "u,v|u,v|...|u,v/start,goal"
-  try:
-    problem, path = line.split("=")
-    graph, ends = problem.split("/")[::-1 if task.layout == "query_first" else 1]
-    edges = [tuple(map(int, edge.split(","))) for edge in graph.split("|")]
-    (start, named), path = map(int, ends.split(",")), list(map(int, path.split(","))) if path.strip() else None
-    following = {}
-    for u, v in edges:
-      following.setdefault(u, []).append(v)
-  except ValueError:
-    raise UserError(f"not of the form {form}=start,...,goal with integer nodes") from None
+  query_first = task.layout == "query_first"
+  if not (_QUERY_FIRST if query_first else _FORM).fullmatch(line):
+    form = "start,goal/u,v|u,v|...|u,v" if query_first else "u,v|u,v|...|u,v/start,goal"
+    raise UserError(f"not of the form {form}=start,...,goal with integer nodes and nothing else")
+  problem, _, path = line.partition("=")
+  graph, ends = problem.split("/")[::-1 if query_first else 1]
+  edges = [tuple(map(int, edge.split(","))) for edge in graph.split("|")]
+  (start, named), path = map(int, ends.split(",")), list(map(int, path.split(","))) if path else None
+  following = {}
+  for u, v in edges:
+    following.setdefault(u, []).append(v)
   if task.layout == "edges_twice":
     if edges[:len(edges) // 2] * 2 != edges:
       raise UserError("the list of edges does not stand twice (task.layout = 'edges_twice')")
@@ -87,7 +87,7 @@ def _parse(task, line: str):
     raise UserError("the path runs from the goal to the start; files have it from the start, whatever objective.order is")
   if path not in arms or (path[-1] != named if task.query == "goal" else named not in path[1:-1]):
     through = "to" if task.query == "goal" else "through"
-    raise UserError(f"broken path: {','.join(map(str, path))} is not the arm from {start} {through} {named}")
+    raise UserError(f"broken path: {shown(path)[1:-1].replace(' ', '')} is not the arm from {start} {through} {named}")
   order = [number[edge] for edge in edges]
   order += sorted(set(range(task.num_edges)) - set(order))
   padded = [arm + [task.dummy] * (task.length - len(arm)) for arm in arms]
