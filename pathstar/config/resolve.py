@@ -189,7 +189,7 @@ def _check_fit(config: Config) -> None:
   require(0 <= config.seed < 2**31, "seed", config.seed, "in [0, 2^31)")
   check_mesh(config.mesh, config.train.batch_size)
   config.objective.check(config.model)
-  problems = config.task.num_problems()  # of a large graph beyond any float
+  problems = config.task.num_problems()
   for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),
                               ("data.num_test", config.data.num_test, TEST_SHARE)):
     if wanted / share > problems:

@@ -166,8 +166,15 @@ class PathStar:
     return "-".join([f"d{self.degree}", f"l{length}", *(words.replace(" ", "-") for words in self._variant)])
 
   def num_problems(self) -> int:
-    """Number of distinct problems: unordered arms and a goal, whatever the order of the edges, the dead ends and the named node."""
-    arms = self.degree if self.arm_lengths == "unequal" else 1
+    """Number of distinct problems: unordered arms and a goal, whatever the order of the edges, the dead ends and the named node.
+
+    Beyond 2^63 it is that: all that is asked is whether there are enough, and exact numbers of thousands of digits take long.
+    """
+    nodes = self.degree * (self.length - 1) + 1
+    log_longest = math.lgamma(self.num_nodes + 1) - math.lgamma(self.num_nodes - nodes + 1) - math.lgamma(self.degree)
+    if log_longest > 63.5 * math.log(2):
+      return 2**63
+    arms = self.degree if self.arm_lengths == "unequal" and self.answers_vary else 1
     ways = np.ones(1, object)  # to choose the lengths, by the number of edges
     for _ in range(arms):
       ways = np.convolve(ways, np.array([int(edges + 1 in self.lengths) for edges in range(self.length)], object))
