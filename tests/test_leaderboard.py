@@ -58,10 +58,11 @@ def test_a_setting_of_an_objective_is_an_entry_of_its_own():
 def test_a_report_has_a_board_from_four_objectives_on(tmp_path):
   runs, curves = rows()
   report.write(tmp_path / "some", "some", runs, curves, {})
-  assert {"leaderboard.md", "leaderboard.png", "branch_training.png", "loss_terms.png"} <= {file.name for file in (tmp_path / "some").iterdir()}
+  names = lambda: {file.name for file in (tmp_path / "some").iterdir()}
+  assert {"leaderboard.md", "leaderboard.png", "branch_training.png", "loss_terms.png"} <= names()
   assert "(leaderboard.md)" in (tmp_path / "some" / "README.md").read_text()
   report.write(tmp_path / "some", "some", [row for row in runs if row["objective"] in list(SOLVE)[:3]], curves, {})
-  assert not {"leaderboard.md", "leaderboard.png"} & {file.name for file in (tmp_path / "some").iterdir()}
+  assert not {"leaderboard.md", "leaderboard.png"} & names()
 
 
 @pytest.mark.parametrize("row", [{"status": "diverged", "exact_match_test": math.nan}, {"flops_per_step": math.nan}])

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathstar.reports.figures import LINES, grid_of, titled, top_legend
-from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, ordered, score_of, span, split
+from pathstar.reports.rows import SOLVED, by, by_position, mean, method, ordered, score_of, span, split
 
 _FEWEST = 4  # objectives that make a leaderboard
 Entries = dict[str, dict[str, list[dict]]]  # way of training -> graph -> its runs, one a seed
@@ -59,7 +59,8 @@ def markdown(runs: Sequence[dict]) -> str:
   """leaderboard.md: seeds that solve each graph, steps and FLOPs until they do, and what each way of training costs."""
   found, graphs = entries(runs), graphs_of(runs)
   table = lambda head, rows: ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-  per_graph = lambda cell: table(["trained by", *graphs], [[name, *(cell(of[g]) if g in of else "" for g in graphs)] for name, of in found.items()])
+  per_graph = lambda cell: table(
+      ["trained by", *graphs], [[name, *(cell(of[graph]) if graph in of else "" for graph in graphs)] for name, of in found.items()])
   chance = {row["problem"]: row["chance"] for row in runs}
   solving = lambda rows, value: [x for row in rows if _solved(row) and not math.isnan(x := value(row))]
   flops = lambda row: row.get("solve_step", math.nan) * row.get("flops_per_step", math.nan)
@@ -89,7 +90,7 @@ def leaderboard(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   found, graphs = entries(runs), graphs_of(runs)
   figure = Figure(figsize=(2.2 + 1.5 * len(graphs), 0.8 + 0.27 * len(found)), layout="constrained")
   for axes, graph in zip(figure.subplots(1, len(graphs), sharey=True, squeeze=False)[0], graphs):
-    for y, (name, of) in enumerate(reversed(found.items())):
+    for y, of in enumerate(reversed(found.values())):
       if graph not in of:
         continue
       scores = [0.0 if row["status"] != "done" else row[score_of(row)] for row in of[graph]]

@@ -7,8 +7,8 @@ an edge, in either direction, or a path from the start to a leaf that is named:
     edge 17=4            17 and 4 are neighbours
     path 9=0,17,4,9      the start is 0, and the answer of every path begins with it
 
-Paths to a quarter of the leaves are the test; their edges are trained on as all others. Tokens: the nodes, `=`, the kinds `edge` and `path`,
-and `$`, which fills up the target of an edge. Nothing of the problem tells the first move but what was learned of the graph.
+Paths to a quarter of the leaves are the test; their edges are trained on as all others. Tokens: the nodes, `=`, the kinds `edge` and
+`path`, and `$`, which fills up the target of an edge. Nothing of the problem tells the first move but what was learned of the graph.
 """
 
 import dataclasses

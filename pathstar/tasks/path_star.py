@@ -39,7 +39,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pathstar.errors import choose, require
-from pathstar.tasks import counter, star_text
+from pathstar.tasks import counter, star_text, star_tokens
 
 _MAX_NODES = 2**15
 
@@ -203,7 +203,7 @@ class PathStar:
     last_B = (arms[np.arange(len(arms)), goal_arm] != self.dummy).sum(axis=1) - 1
     if self.query == "inner":
       last_B = 1 + counter.below(counter.fold(word_B, sibling_B), last_B - 1)
-    return self._encode(**problem | {"waypoint": last_B})
+    return star_tokens.encode(self, **problem | {"waypoint": last_B})
 
   def _propose(self, key_B) -> dict[str, np.ndarray]:
     size, degree, longest = len(key_B), self.degree, self.length - 1
@@ -240,57 +240,6 @@ class PathStar:
       arm_BxD = counter.fold(arm_BxD, arms[:, :, position])
     return counter.mix(arm_BxD.sum(axis=1))
 
-  def _encode(self, arms, goal_arm, edge_order, dead_ends, waypoint) -> dict[str, np.ndarray]:
-    """The tokens of problems.
-
-    Args:
-      arms: (B, D, L), padded with the dummy.
-      goal_arm: (B,).
-      edge_order: (B, E) of the edges arm by arm, those to its dead ends last. Edges that a problem lacks are passed over.
-      dead_ends: (B, D, K, 2), the edges to them.
-      waypoint: (B,), place of the named node on the goal's arm.
-    """
-    size, num_nodes = len(arms), self.num_nodes
-    pipe, equals, slash = num_nodes, num_nodes + 1, num_nodes + 2
-    rows = np.arange(size)
-    path = arms[rows, goal_arm]
-    length_B = (path != self.dummy).sum(axis=1)
-    edges = np.concatenate([np.stack([arms[:, :, :-1], arms[:, :, 1:]], axis=3), dead_ends], axis=2)
-    edges = edges.reshape(size, self.num_edges, 2)[rows[:, None], edge_order]
-    if self.layout == "edges_twice":
-      edges = np.concatenate([edges, edges], axis=1)
-    missing = edges[:, :, 1] == self.dummy
-    if self.answers_vary or self.dead_ends:
-      edges = edges[rows[:, None], np.argsort(~missing, axis=1, kind="stable")]
-    # Triples of two nodes and what follows them: an edge, or the start and the named node.
-    prefix = np.full((size, self.prefix_length), pipe, np.int32)
-    triples, question = prefix.reshape(size, -1, 3), np.stack([path[:, 0], path[rows, waypoint], np.full(size, slash)], axis=1)
-    if self.layout == "query_first":
-      triples[:, 1:, :2] = edges
-      triples[rows, missing.sum(axis=1)] = question
-    else:
-      triples[:, :-1, :2], triples[:, -2, 2], triples[:, -1] = edges, slash, question
-    triples[:, -1, 2] = equals
-    prefix[np.arange(self.prefix_length) < 3 * missing.sum(axis=1)[:, None]] = self.dummy
-    if self.target == "search":
-      walks = np.concatenate([arms, np.full((size, self.degree, 1), pipe, np.int32)], axis=2)
-      trace, begin_B = walks.reshape(size, -1), (goal_arm + 1) * (self.length + 1)
-    elif self.target == "lookahead":
-      trace, begin_B = path[:, ::-1], np.full(size, self.length + 1)
-    else:
-      trace, begin_B = path[:, :0], np.zeros(size, int)
-    # Place within the answer: the separator is at -1, the trace before it, nothing from its length on.
-    place = np.arange(self.target_length) - begin_B[:, None]
-    target = np.pad(trace, ((0, 0), (0, self.target_length - trace.shape[1])))
-    target[place == -1] = equals
-    answer = (place >= 0) & (place < length_B[:, None])
-    target[answer] = path[path != self.dummy]
-    target[place >= length_B[:, None]] = self.dummy
-    weight = (place < length_B[:, None]).astype(np.float32)
-    groups = {name: {"length": length_B, "waypoint": waypoint}[name].astype(np.int32) for name in self.groups}
-    return {"prefix": prefix, "target": target, "arms": arms, "start": path[:, 0], "goal": path[rows, length_B - 1], "weight": weight,
-            "answer": answer, **groups}
-
   def to_text(self, batch: dict[str, np.ndarray]) -> list[str]:
     """The batch in the authors' file format, which has no traces, one line an example."""
     return star_text.write(self, batch)
@@ -301,4 +250,4 @@ class PathStar:
     Raises:
       UserError: a malformed line, with its number and what is wrong with it.
     """
-    return self._encode(**star_text.read(self, lines))
+    return star_tokens.encode(self, **star_text.read(self, lines))

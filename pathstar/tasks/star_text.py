@@ -28,7 +28,7 @@ def write(task, batch: dict[str, np.ndarray]) -> list[str]:
 
 
 def read(task, lines: Iterable[str]) -> dict[str, np.ndarray]:
-  """What `PathStar._encode` takes, of all lines that are not blank. Raises UserError with the number of the line at fault."""
+  """What `star_tokens.encode` takes, of all lines that are not blank. Raises UserError with the number of the line at fault."""
   problems = read_lines(lines, functools.partial(_parse, task))
   columns = zip(("arms", "goal_arm", "edge_order", "waypoint"), zip(*problems, strict=True), strict=True)
   none = np.full((len(problems), task.degree, task.dead_ends, 2), task.dummy, np.int32)
