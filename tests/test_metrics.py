@@ -35,7 +35,7 @@ def write(folder, start, steps, sign=1):
 def test_rows_come_back_in_order_and_equal_tensorboards(tmp_path):
   write(tmp_path, 0, [0, 10, 20])
   assert metrics.read(tmp_path) == [{"step": s, "train/loss": s / 4, "eval/test/loss": float(s)} for s in (0, 10, 20)]
-  assert scalars(tmp_path) == {"train/loss": [(0, 0.0), (10, 2.5), (20, 5.0)], "eval/test/loss": [(0, 0), (10, 10), (20, 20)]}
+  assert scalars(tmp_path) == {"train/loss": [(0, 0.0), (10, 2.5), (20, 5.0)], "answer/test/loss": [(0, 0), (10, 10), (20, 20)]}
 
 
 @pytest.mark.parametrize("start", [0, 10, 20])
@@ -93,12 +93,15 @@ def test_tensorboard_gets_the_config_a_layout_and_the_hyperparameters(tmp_path, 
   assert values["task.degree"].number_value == 2 and values["objective.name"].string_value == "next_token"
 
 
-def test_hyperparameter_domains_are_of_one_type_each(tmp_path):
-  events = tensorboard.Events(tmp_path)
-  events.hparams_domains({"a": [1, 2, 2], "b": [None, 5], "c": [True, False], "d": ["x"]}, ["eval/test/loss"])
-  events.close()
-  content = accumulator(tmp_path).SummaryMetadata("_hparams_/experiment").plugin_data.content
-  columns = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.hparam_infos
+def test_hyperparameter_domains_are_of_one_type_each_and_stay_when_the_run_starts(tmp_path):
+  domains = {"a": [1, 2, 2], "b": [None, 5], "c": [True, False], "d": ["x"]}
+  (tmp_path / tensorboard.DOMAINS).write_bytes(tensorboard.domains(domains, ["eval/test/loss"]))
+  write(tmp_path, 0, [0, 10])
+  events = accumulator(tmp_path)
+  assert len(events.Tensors("_hparams_/experiment")) == 1
+  experiment = plugin_data_pb2.HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content).experiment
+  assert [info.name.tag for info in experiment.metric_infos] == ["answer/test/loss"]
+  columns = experiment.hparam_infos
   domains = {c.name: [v.number_value or v.string_value or v.bool_value for v in c.domain_discrete.values] for c in columns}
   assert domains == {"a": [1, 2], "b": ["5", "None"], "c": [False, True], "d": ["x"]}
 
@@ -108,13 +111,24 @@ def test_a_chart_has_at_most_eight_lines_and_exact_match_is_first():
     pages = tensorboard.charts(length)
     assert list(pages)[0] == "exact match"
     for tags in pages["positions"].values():
+      assert all(tag.startswith(("positions/", "generated/")) for tag in tags)
       places = [int(re.search(r"position_(\d+)/", tag)[1]) for tag in tags]
       assert len(places) == min(8, length) and places[0] == 0 and places[-1] == length - 1 and len(set(places)) == len(places)
 
 
 def test_the_address_pins_what_tells_the_story():
-  parts = urllib.parse.urlsplit(tensorboard.address(["next_token", "reversed", "next_token"]))
+  parts = urllib.parse.urlsplit(tensorboard.address(["reversed", "teacherless", "teacherless-reversed", "reversed"]))
   words = urllib.parse.parse_qs(parts.query)
-  assert parts.fragment == "timeseries" and words["smoothing"] == ["0"] and words["runColorGroup"] == ["regex:(next_token|reversed)"]
+  assert parts.fragment == "timeseries" and words["smoothing"] == ["0"]
+  colour = re.compile(words["runColorGroup"][0].removeprefix("regex:"))
+  for method in ("reversed", "teacherless", "teacherless-reversed"):
+    assert colour.search(f"runs/d2-l4/transformer-{method}-d2-l4-s0-1f3a90bc")[1] == method
   pins = [pin["tag"] for pin in json.loads(words["pinnedCards"][0])]
-  assert pins == ["eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy", "eval/test/cheat_accuracy"]
+  assert pins == ["answer/test/exact_match", "answer/train/exact_match", "branch/test/branch_accuracy", "cheat/test/cheat_accuracy"]
+
+
+def test_the_answer_comes_first_and_what_nothing_declares_keeps_its_name():
+  names = [f"eval/test/{name}" for name in ("position_3/accuracy", "position_3/generated_accuracy", "cheat_accuracy", "exact_match", "own")]
+  tags = sorted(map(tensorboard.tag_of, [*names, "train/loss", "perf/steps_per_sec"]))
+  assert tags == ["answer/test/exact_match", "cheat/test/cheat_accuracy", "eval/test/own", "generated/test/position_3/generated_accuracy",
+                  "perf/steps_per_sec", "positions/test/position_3/accuracy", "train/loss"]

@@ -8,12 +8,16 @@ A module may also define
 
     reads(config) -> "logits" | "tokens"                  tokens: `output` is tokens_BxL, what the model really produces
     derive(config, means) -> {name: scalar}               what follows from the means of its metrics
+    METRICS, GROUP                                        what it gives, as a regular expression, and the group in which TensorBoard
+                                                          shows it; a metric that METRICS doesn't match is then an error
     Fields                                                a frozen dataclass of config fields under `eval.`: config.evals[its name]
 
-Add one = one file + one line here. A name belongs to one evaluation. Names appear as `eval/<split>/<name>` in TensorBoard, metrics.jsonl
-and, at the end of a run, result.json and runs.csv. What reads logits is measured every eval.every steps, the others every
-eval.decode_every.
+Add one = one file + one line here. A name belongs to one evaluation. Names appear as `eval/<split>/<name>` in metrics.jsonl and, at the
+end of a run, result.json and runs.csv; in TensorBoard as `<GROUP>/<split>/<name>`. What reads logits is measured every eval.every
+steps, the others every eval.decode_every.
 """
+
+import re
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +43,11 @@ _MAX_CHUNK = 500  # examples per forward pass
 def reads(module, config) -> str:
   """What an evaluation reads: logits | tokens."""
   return module.reads(config) if hasattr(module, "reads") else "logits"
+
+
+def evaluation_of(metric: str) -> str | None:
+  """The evaluation that declares a metric; None if none does."""
+  return next((name for name, module in EVALS.items() if hasattr(module, "METRICS") and re.fullmatch(module.METRICS, metric)), None)
 
 
 def chunk_size(num_examples: int) -> int:
@@ -118,6 +127,8 @@ def together(*measured: dict) -> dict:
 def _own(owner: dict[str, str], metric: str, name: str) -> None:
   if metric in owner:
     raise UserError(f"metric {metric!r}: is given by evaluation {owner[metric]} and by {name}; a name belongs to one")
+  if not re.fullmatch(getattr(EVALS[name], "METRICS", ".*"), metric):
+    raise UserError(f"metric {metric!r}: is given by evaluation {name}, whose METRICS, {EVALS[name].METRICS!r}, does not match it")
   owner[metric] = name
 
 

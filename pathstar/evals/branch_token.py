@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+GROUP, METRICS = "branch", "branch_accuracy|legal_mass|branch_entropy"
+
 
 def applies(config) -> bool:
   return config.task.branch is not None

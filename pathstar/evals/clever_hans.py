@@ -9,6 +9,8 @@ and the end.
 import jax
 import jax.numpy as jnp
 
+GROUP, METRICS = "cheat", "cheat_accuracy|end_follows_arm|end_copies_goal"
+
 
 def applies(config) -> bool:
   objective, task = config.objective, config.task

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from pathstar.evals import generated
 
+GROUP, METRICS = "answer", "exact_match"
+
 
 def applies(config) -> bool:
   return True

@@ -6,6 +6,8 @@ right.
 
 import jax.numpy as jnp
 
+GROUP, METRICS = "generated", r"position_\d+/generated_accuracy|generated_exact_match"
+
 
 def applies(config) -> bool:
   return True

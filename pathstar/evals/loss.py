@@ -4,6 +4,8 @@ import jax.numpy as jnp
 
 from pathstar.objectives.target import score
 
+GROUP, METRICS = "answer", "loss"
+
 
 def applies(config) -> bool:
   return True

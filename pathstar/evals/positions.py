@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from pathstar.evals import generated
 from pathstar.objectives.target import score
 
+GROUP, METRICS = "positions", r"position_\d+/(accuracy|loss)"
+
 
 def applies(config) -> bool:
   return config.task.separator is None

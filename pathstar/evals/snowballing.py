@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from pathstar.evals import generated
 
+GROUP, METRICS = "snowballing", "token_error|snowball_prediction"
+
 
 def applies(config) -> bool:
   return True

@@ -16,6 +16,8 @@ from pathstar.errors import require
 from pathstar.objectives import decode
 from pathstar.objectives.target import score
 
+GROUP, METRICS = "verifier", r"verifier/\w+"
+
 
 @dataclasses.dataclass(frozen=True)
 class Fields:

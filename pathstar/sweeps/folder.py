@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from pathstar import config
+from pathstar import config, evals
 from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
@@ -19,6 +19,8 @@ from pathstar.sweeps.packs import Pack, PlannedRun, pack, work
 from pathstar.training import tensorboard
 
 PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
+_ALWAYS = ("method", "topology")  # columns of TensorBoard's table, of what Config.in_words says, and of whatever differs
+_IN_WORDS = ("task.name", "model.mixer", "objective.name", "objective.order")  # fields that those words tell
 
 
 class Reconciled(NamedTuple):
@@ -79,8 +81,8 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
   """
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
-    # A start that died right here left its events and groups.
-    foreign = [p.name for p in folder.iterdir() if not p.name.startswith((".", "events.out.")) and p.name not in ("logs", "runs")]
+    # A start that died right here left its runs' folders.
+    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name not in ("logs", "runs")]
     if foreign and not file.exists():
       raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
     found = reconcile(folder, packs)
@@ -89,7 +91,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
       fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
       fields |= {run.path: dict(run.config.fields) for one in found.added for run in one.runs}
       # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
-      _write_hparams(folder, {path: config.recorded(one) for path, one in fields.items()})
+      _write_domains(folder, {path: config.recorded(one) for path, one in fields.items()})
       if file.exists():
         now = environment()
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
@@ -98,23 +100,21 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
     return found.packs
 
 
-def _write_hparams(folder: pathlib.Path, runs: Mapping[str, config.Config]) -> None:
-  """TensorBoard's table of hyperparameters for all runs (by path), and one for each of their groups: what differs, and what all have."""
-  for group in {"", *(os.path.dirname(path) for path in runs)}:
-    of_group = [run for path, run in runs.items() if group in ("", os.path.dirname(path))]
-    place = workdir.make(folder / "runs" / group) if group else folder
-    for earlier in place.glob("events.out.*"):
+def _write_domains(folder: pathlib.Path, runs: Mapping[str, config.Config]) -> None:
+  """TensorBoard's table of hyperparameters: what differs between the runs (by path), and the metrics that all have.
+
+  It lies in the first run's folder of every group, so that TensorBoard finds it wherever it is pointed at.
+  """
+  fields = [run.in_words | {name: value for name, value in run.fields.items() if name not in _IN_WORDS} for run in runs.values()]
+  found = {name: [one[name] for one in fields if name in one] for name in dict.fromkeys(name for one in fields for name in one)}
+  columns = {name: values for name, values in found.items() if name in _ALWAYS or len(set(values)) > 1}
+  measured = set.intersection(*(set(dict(run.measured)) for run in runs.values()))
+  metrics = [name for name in tensorboard.HPARAM_METRICS if evals.evaluation_of(name.split("/", 2)[2]) in measured]
+  firsts = {os.path.dirname(path): path for path in reversed(runs)}
+  for group, path in firsts.items():
+    (workdir.make(folder / "runs" / path) / tensorboard.DOMAINS).write_bytes(tensorboard.domains(columns, metrics))
+    for earlier in [*folder.glob("events.out.*"), *(folder / "runs" / group).glob("events.out.*")]:  # where they lay before
       earlier.unlink()
-    local = workdir.staging(place)
-    events = tensorboard.Events(local)
-    fields = [run.in_words | dict(run.fields) for run in of_group]
-    names = [name for name in dict.fromkeys(name for one in fields for name in one)
-             if name in of_group[0].in_words or len({one[name] for one in fields if name in one}) > 1]
-    measured = set.intersection(*(set(dict(run.measured)) for run in of_group))
-    events.hparams_domains({name: [one[name] for one in fields if name in one] for name in names},
-                           [tag for tag, evaluation in tensorboard.HPARAM_METRICS.items() if evaluation in measured])
-    events.close()
-    workdir.publish(local, place)
 
 
 def _factored(runs: Mapping[str, Mapping]) -> dict:

@@ -43,4 +43,5 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
 def _set_aside(file: pathlib.Path) -> None:
   """Renames it to a name that is free and that nothing reads."""
   if file.exists():
-    file.rename(workdir.free_name(file.with_name(f"redone.{file.name}")))
+    name = file.name.replace("tfevents", "events")  # by which TensorBoard knows its files
+    file.rename(workdir.free_name(file.with_name(f"redone.{name}")))

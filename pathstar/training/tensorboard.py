@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import re
 import time
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,23 +16,33 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
+from tensorboard.summary.writer import record_writer
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
-# Metrics in the table of hyperparameters, by the evaluation that gives them. Its parallel coordinates drop every run that lacks one of
-# those listed: a sweep lists those that all its runs have.
-HPARAM_METRICS = {"eval/test/exact_match": "exact_match", "eval/train/exact_match": "exact_match",
-                  "eval/test/branch_accuracy": "branch_token", "eval/test/cheat_accuracy": "clever_hans", "eval/test/loss": "loss"}
-# The first screen: what is pinned on the page of time series.
+from pathstar import evals
+
+# The first screen: the metrics that are pinned on the page of time series.
 PINS = ("eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_accuracy", "eval/test/cheat_accuracy")
+# Those in the table of hyperparameters, whose parallel coordinates drop every run that lacks one: a sweep lists what all its runs have.
+HPARAM_METRICS = (*PINS, "eval/test/loss")
+# Of the file with a sweep's hyperparameters, which lies beside a run's own, for a file elsewhere would be one more run, without a curve.
+DOMAINS = ".tfevents.hyperparameters"
 _MAX_LINES = 8  # of a chart that puts positions together
+
+
+def tag_of(metric: str) -> str:
+  """A metric's tag. The page shows tags together that begin alike, so evaluations have the group that they declare in place of `eval`."""
+  first, _, rest = metric.partition("/")
+  evaluation = evals.evaluation_of(rest.partition("/")[2]) if first == "eval" else None
+  return metric if evaluation is None else f"{evals.EVALS[evaluation].GROUP}/{rest}"
 
 
 def address(methods: Iterable[str], port: int = 6006) -> str:
   """The page that tells the story: exact match and what is behind it pinned, unsmoothed, coloured by method."""
-  pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINS], separators=(",", ":"))
-  names = "|".join(dict.fromkeys(methods))
-  words = {"pinnedCards": pins, "smoothing": "0", "runColorGroup": f"regex:({names})"}
+  pins = json.dumps([{"plugin": "scalars", "tag": tag_of(metric)} for metric in PINS], separators=(",", ":"))
+  names = "|".join(re.escape(name) for name in sorted(set(methods), key=len, reverse=True))  # teacherless-reversed before teacherless
+  words = {"pinnedCards": pins, "smoothing": "0", "runColorGroup": f"regex:-({names})-"}
   return f"http://localhost:{port}/?{urllib.parse.urlencode(words)}#timeseries"
 
 
@@ -39,9 +50,32 @@ def charts(num_positions: int) -> dict[str, dict[str, list[str]]]:
   """The custom-scalars page of a run: exact match first; of a long answer some positions, both ends among them."""
   step = max(1, (num_positions - 1) / (_MAX_LINES - 1))
   places = sorted({round(i * step) for i in range(min(num_positions, _MAX_LINES))})
-  positions = {f"{name} on {split}": [f"eval/{split}/position_{k}/{name}$" for k in places]
+  exactly = lambda metric: tag_of(metric) + "$"
+  positions = {f"{name} on {split}": [exactly(f"eval/{split}/position_{k}/{name}") for k in places]
                for name in ("accuracy", "loss", "generated_accuracy") for split in ("test", "train")}
-  return {"exact match": {"exact match": [r"eval/(test|train)/exact_match$"]}, "positions": positions}
+  return {"exact match": {"exact match": [exactly(f"eval/{split}/exact_match") for split in ("test", "train")]}, "positions": positions}
+
+
+def domains(values: Mapping[str, Sequence[object]], metrics: Iterable[str]) -> bytes:
+  """The file DOMAINS: a sweep's hyperparameters with all their values, and its metrics; there before the first run starts.
+
+  TensorBoard's table shows five columns unless told otherwise, and takes those that are marked as different first.
+  """
+  columns = [hparams.HParam(name, hparams.Discrete(_one_type(of))) for name, of in values.items()]
+  measures = [hparams.Metric(tag_of(metric), display_name=metric.removeprefix("eval/")) for metric in metrics]
+  summary = hparams.hparams_config_pb(columns, measures)
+  plugin_data = summary.value[0].metadata.plugin_data
+  content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
+  for info in content.experiment.hparam_infos:
+    info.differs = len(_one_type(values[info.name])) > 1
+  plugin_data.content = content.SerializeToString()
+  file = io.BytesIO()
+  writer = record_writer.RecordWriter(file)
+  # Before all steps: the run's own file begins by dropping what a start before it may have left, from step 0 on.
+  for event in (event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"),
+                event_pb2.Event(wall_time=time.time(), step=-1, summary=summary)):
+    writer.write(event.SerializeToString())
+  return file.getvalue()
 
 
 class Events:
@@ -54,7 +88,7 @@ class Events:
     self._add(event_pb2.Event(wall_time=time.time(), step=start_step + 1 if start_step else 0, session_log=start))
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    self._summary(step, [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+    self._summary(step, [summary_pb2.Summary.Value(tag=tag_of(metric), simple_value=value) for metric, value in values.items()])
 
   def text(self, step: int, tag: str, markdown: str) -> None:
     self._tensor(step, tag, [markdown.encode()], text_metadata.create_summary_metadata("", ""))
@@ -77,21 +111,6 @@ class Events:
   def hparams(self, values: Mapping[str, object], trial: str) -> None:
     """The hyperparameters of the run in this folder."""
     self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_pb(plain(values), trial_id=trial)))
-
-  def hparams_domains(self, domains: Mapping[str, Sequence[object]], metrics: Iterable[str]) -> None:
-    """The experiment's hyperparameters with all their values, and its metrics; belongs above all runs, before the first starts.
-
-    TensorBoard's table shows five columns unless told otherwise, and takes those that are marked as different first.
-    """
-    columns = [hparams.HParam(name, hparams.Discrete(_one_type(values))) for name, values in domains.items()]
-    measures = [hparams.Metric(tag, display_name=tag.removeprefix("eval/")) for tag in metrics]
-    summary = hparams.hparams_config_pb(columns, measures)
-    plugin_data = summary.value[0].metadata.plugin_data
-    content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
-    for info in content.experiment.hparam_infos:
-      info.differs = len(_one_type(domains[info.name])) > 1
-    plugin_data.content = content.SerializeToString()
-    self._add(event_pb2.Event(wall_time=time.time(), summary=summary))
 
   def flush(self) -> None:
     self._writer.flush()

@@ -150,6 +150,11 @@ def test_a_metric_has_one_owner_and_one_value_an_example(tiny, monkeypatch):
   monkeypatch.setattr(long_answers, "run", lambda config, params, batch, logits: {"exact_match": logits[:, 0, 0]})
   with pytest.raises(UserError, match="metric 'exact_match': is given by evaluation exact_match and by long_answers"):
     measure()
+  monkeypatch.setattr(long_answers, "METRICS", "long/.*", raising=False)
+  monkeypatch.setattr(long_answers, "run", lambda config, params, batch, logits: {"short": logits[:, 0, 0]})
+  with pytest.raises(UserError, match="metric 'short': is given by evaluation long_answers, whose METRICS, 'long/.*', does not match it"):
+    measure()
+  monkeypatch.delattr(long_answers, "METRICS")
   monkeypatch.setattr(long_answers, "run", lambda config, params, batch, logits: {"all_logits": logits[:, 0]})
   with pytest.raises(UserError, match=r"evaluation long_answers: all_logits is of shape \(40, 16\): must be one value an example"):
     measure()
