@@ -1,6 +1,12 @@
-"""Pictures of one example: text for a terminal (graphs only), a figure for TensorBoard."""
+"""Pictures of examples: text for a terminal (graphs only), one as a figure, or many side by side for TensorBoard."""
+
+import math
 
 import numpy as np
+
+_RIGHT, _WRONG = "C0", "C3"
+_WIDTH = 10.0  # inches of many side by side
+_HEADS = 0.75  # inches above and below them
 
 
 def text(task, example: dict) -> str:
@@ -15,11 +21,6 @@ def text(task, example: dict) -> str:
   return "\n".join(lines)
 
 
-def _line(task, example: dict) -> str:
-  """The example in its task's file format."""
-  return task.to_text({name: value[None] for name, value in example.items()})[0]
-
-
 def with_answer(example: dict, answer: np.ndarray) -> np.ndarray:
   """The target with another answer in its place."""
   target, place = example["target"].copy(), np.flatnonzero(example["answer"])
@@ -27,49 +28,107 @@ def with_answer(example: dict, answer: np.ndarray) -> np.ndarray:
   return target
 
 
+def right(example: dict, answer: np.ndarray) -> bool:
+  """Whether an answer is the example's; what a model says behind its end does not count."""
+  target = example["target"][example["answer"]]
+  return np.array_equal(np.asarray(answer)[:len(target)], target)
+
+
 def figure(task, example: dict, answer=None):
   """The graph with the true path in grey and the model's answer (tokens of the path, from the start) drawn over it.
 
-  An answer token that is not a node, or a move along no edge, is drawn dashed and red. Of a task without a graph: two
-  lines of text.
+  The arms are rows, from the start on. A wrong answer is red, a move along no edge dashed. Of a task without a graph: two lines of text.
   """
   from matplotlib.figure import Figure  # slow to import, and only figures need it
 
-  if answer is not None:  # a token that is not the task's own, such as a mask, is shown as the dummy
-    answer = np.where((np.asarray(answer) >= 0) & (np.asarray(answer) < task.vocab_size), answer, task.dummy)
   if "arms" not in example:
-    figure = Figure(figsize=(5, 1.2))
-    given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": with_answer(example, answer)})
+    figure = Figure(figsize=(5, 0.8))
+    given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": with_answer(example, _own(task, answer))})
     figure.text(0.05, 0.5, _line(task, example) + given, family="monospace", va="center")
     return figure
-  arms, target = example["arms"], example["target"][example["answer"]]
-  arms = [arm[arm != task.dummy] for arm in arms]
-  place = {int(example["start"]): (0.0, 0.0)}
-  for a, arm in enumerate(arms):
-    angle = 2 * np.pi * a / len(arms)
-    place |= {int(node): (k * np.cos(angle), k * np.sin(angle)) for k, node in enumerate(arm) if k}
-  edges = {(int(u), int(v)) for arm in arms for u, v in zip(arm, arm[1:])}
-  figure = Figure(figsize=(5, 5), layout="constrained")
+  rows, columns = _size(example)
+  figure = Figure(figsize=(max(3.2, 0.6 * columns), 0.6 * rows + 0.6), layout="constrained")
   axes = figure.add_subplot()
-  for u, v in edges:
-    axes.annotate("", place[v], place[u], arrowprops=dict(arrowstyle="-|>", color="0.75", shrinkA=11, shrinkB=11, lw=1.5))
-  for u, v in zip(target, target[1:]):
-    axes.plot(*zip(place[int(u)], place[int(v)]), color="0.85", lw=12, solid_capstyle="round", zorder=0)
-  for node, (x, y) in place.items():
-    end = node in (int(example["start"]), int(example["goal"]))
-    axes.scatter(x, y, s=420, facecolor="0.15" if end else "white", edgecolor="0.15", zorder=2)
-    axes.text(x, y, str(node), color="white" if end else "0.15", ha="center", va="center", zorder=3)
+  _graph(axes, task, example, answer, numbers=True)
   title = f"{task}: from {example['start']} to {example['goal']}"
   if answer is not None:
-    nodes = [int(t) for t in answer][:len(target)]  # what a model says behind the answer does not count
-    for u, v in zip(nodes, nodes[1:]):
-      if u in place and v in place:
-        legal = (u, v) in edges
-        axes.annotate("", place[v], place[u], zorder=4, arrowprops=dict(
-            arrowstyle="-|>", color="C0" if legal else "C3", ls="-" if legal else "--", lw=2.5, shrinkA=11, shrinkB=11))
-    title += f"\nmodel: {' '.join(map(str, nodes))} ({'right' if nodes == [int(t) for t in target] else 'wrong'})"
-  axes.set_title(title)
-  reach = max(map(len, arms)) - 0.4  # said, not left to the data: two arms are a line, which has no height
-  axes.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
-  axes.axis("off")
+    said = [int(t) for t in _own(task, answer)][:int(example["answer"].sum())]
+    title += f"\nmodel: {' '.join(map(str, said))} ({'right' if right(example, answer) else 'wrong'})"
+  axes.set_title(title, fontsize=10)
   return figure
+
+
+def gallery(task, examples: dict, answers, title: str):
+  """As `figure`, of several (N, ...) side by side with a model's answers (N, A): how many are right, and how many are by chance."""
+  from matplotlib.figure import Figure
+
+  number = len(answers)
+  each = [({name: x[n] for name, x in examples.items()}, answers[n]) for n in range(number)]
+  hits = sum(right(*one) for one in each)
+  head, chance = f"{title}: {hits} of {number} right", f"by chance {number * task.chance:.2g} of {number} (chance {task.chance:.2g})"
+  if "arms" not in examples:
+    lines = [f"{_line(task, one)}   {'right' if right(one, answer) else 'wrong: ' + _line(task, one | {'target': said})}"
+             for one, answer in each for said in [with_answer(one, _own(task, answer))]]
+    figure = Figure(figsize=(max(5.0, 0.085 * max(map(len, lines))), 0.22 * number + _HEADS))
+    for k, line in enumerate(lines):
+      figure.text(0.03, 1 - (0.5 + 0.22 * k) / figure.get_figheight(), line, family="monospace", fontsize=9, va="center",
+                  color=_WRONG if "wrong: " in line else _RIGHT)
+  else:
+    rows, columns = np.max([_size(one) for one, _ in each], axis=0)
+    shape = lambda n: n * columns / (math.ceil(number / n) * (rows + 0.7))  # of n columns of graphs: width over height
+    across = min((n for n in range(1, number + 1) if number % n == 0), key=lambda n: abs(math.log(shape(n) / 1.4)))
+    unit = _WIDTH / (across * columns)
+    down = math.ceil(number / across)
+    figure = Figure(figsize=(_WIDTH, down * (rows * unit + 0.3) + _HEADS), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (one, answer) in zip(grid, each):
+      _graph(axes, task, one, answer, numbers=unit > 0.3, size=min(1.0, unit / 0.6))
+      verdict = "right" if right(one, answer) else "wrong"
+      axes.set_title(f"{one['start']} to {one['goal']}: {verdict}", fontsize=9, color=_RIGHT if verdict == "right" else _WRONG, pad=2)
+    for axes in grid[number:]:
+      axes.set_visible(False)
+    chance += "\ngrey: the path asked for; line: the model's, dashed where there is no edge"
+  figure.suptitle(head, fontsize=11)
+  figure.supxlabel(chance, fontsize=9)
+  return figure
+
+
+def _line(task, example: dict) -> str:
+  """The example in its task's file format."""
+  return task.to_text({name: value[None] for name, value in example.items()})[0]
+
+
+def _own(task, answer):
+  """The answer, with the dummy for what is no token of the task, such as a mask."""
+  return np.where((np.asarray(answer) >= 0) & (np.asarray(answer) < task.vocab_size), answer, task.dummy)
+
+
+def _size(example: dict) -> tuple[int, int]:
+  return example["arms"].shape
+
+
+def _graph(axes, task, example: dict, answer, numbers: bool, size: float = 1.0) -> None:
+  """The arms as rows of nodes, `size` times as large as by themselves; `numbers`: with the nodes' ids."""
+  rows, columns = _size(example)
+  start, target = int(example["start"]), [int(t) for t in example["target"][example["answer"]]]
+  place, edges = {start: (0.0, (1 - rows) / 2)}, set()
+  for row, arm in enumerate(example["arms"]):
+    nodes = [int(node) for node in arm if node != task.dummy]
+    place |= {node: (float(column), -float(row)) for column, node in enumerate(nodes) if column}
+    edges |= set(zip(nodes, nodes[1:]))
+  line = lambda pairs, **style: [axes.plot(*zip(place[u], place[v]), solid_capstyle="round", **style) for u, v in pairs]
+  line(edges, color="0.75", lw=1.2 * size + 0.3, zorder=1)
+  line(zip(target, target[1:]), color="0.85", lw=14 * size, zorder=0)
+  ends = [place[start], place[int(example["goal"])]]
+  for spots, color in ((list(place.values()), "white"), (ends, "0.15")):
+    axes.scatter(*zip(*spots), s=(20 * size) ** 2, facecolor=color, edgecolor="0.15", lw=0.8, zorder=3)
+  for node, spot in place.items() if numbers else ():
+    axes.text(*spot, str(node), color="white" if spot in ends else "0.15", ha="center", va="center", fontsize=9 * size + 1, zorder=4)
+  if answer is not None:
+    color = _RIGHT if right(example, answer) else _WRONG
+    said = [int(t) for t in answer][:len(target)]
+    moves = [(u, v) for u, v in zip(said, said[1:]) if u in place and v in place]
+    line([move for move in moves if move in edges], color=color, lw=3 * size + 0.5, zorder=2)
+    line([move for move in moves if move not in edges], color=color, lw=2 * size + 0.5, ls=(0, (2, 2)), zorder=2)
+  axes.set(aspect="equal", xlim=(-0.5, columns - 0.5), ylim=(0.5 - rows, 0.5))
+  axes.axis("off")

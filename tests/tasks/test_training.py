@@ -43,6 +43,11 @@ def test_the_picture_shows_the_right_answer_as_right(tiny, fields):
     figure = draw.figure(config.task, example, answer)
     return " ".join(x.get_text() for x in [*figure.texts, *(axes.title for axes in figure.axes)])
 
+  two = {name: np.stack([value, value]) for name, value in example.items()}
+  many = draw.gallery(config.task, two, np.stack([answer, np.full_like(answer, config.task.dummy)]), "reversed, step 3")
+  assert many.get_suptitle() == "reversed, step 3: 1 of 2 right" and f"(chance {config.task.chance:.2g})" in many.get_supxlabel()
+  verdicts = [x.get_text() for x in [*many.texts, *(axes.title for axes in many.axes)]]
+  assert sum("right" in said for said in verdicts) == 2 and sum("wrong" in said for said in verdicts) == 1  # and of the figure's title
   if "arms" in example:
     assert "(right)" in text(answer) and "(wrong)" in text(np.roll(answer, 1))
   else:
