@@ -31,7 +31,7 @@ setup(
         "numpy>=2.0",
         "matplotlib>=3.10",
         "pillow>=11",
-        "tqdm>=4.67",
+        "rich>=14",
         "etils[epath]>=1.9",
     ],
     extras_require={

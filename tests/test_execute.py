@@ -36,12 +36,13 @@ def trained(monkeypatch):
   """
   record = types.SimpleNamespace(packs=[], crash=lambda configs: None)
 
-  def fake(configs, folders, checkpoint_folder, inherited):
+  def fake(configs, folders, checkpoint_folder, inherited, progress):
     record.packs.append([folder.name for folder in folders])
     if error := record.crash(configs):
       raise error
     for folder in folders:
       workdir.write_json(workdir.make(folder) / workdir.RESULT, {"status": "done"})
+    return []
 
   monkeypatch.setattr(execute, "train", fake)
   return record

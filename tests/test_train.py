@@ -126,6 +126,14 @@ def test_tensorboard_gets_each_run_its_own_hyperparameters(packs):
     assert values["optimizer.learning_rate"].number_value == (1e38 if seed == 1 else 3e-3)
 
 
+def test_tensorboard_gets_pictures_at_half_time_and_at_the_end_of_what_did_not_diverge(packs):
+  for name in ("healthy", "sick"):
+    for run, folder in enumerate(packs[name][1]):
+      events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+      steps = [event.step for event in events.Tensors("examples")] if "examples" in events.Tags()["tensors"] else []
+      assert steps == ([] if (name, run) == ("sick", 1) else [10, 20])
+
+
 def test_metrics_come_at_their_cadence(packs):
   [folder, *_] = packs["healthy"][1]
   found = rows(folder)

@@ -24,7 +24,8 @@ from pathstar.errors import Held, Stopped, UserError, listed
 from pathstar.storage import workdir
 from pathstar.storage.locks import lock
 from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, finished, split_of
-from pathstar.sweeps.packs import Pack, part
+from pathstar.sweeps.packs import Pack, part, varied, work
+from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
 
@@ -52,20 +53,27 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
   """
   if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute(folder) / "compiled"))
-  failed, held = [], []
-  with stop_on_signals() as stop:
+  failed, held, told = [], [], _told_by(packs)
+  left = lambda packs: float(sum(work(run.config) for pack in packs for run in pack.runs if not finished(folder, run)))
+  amounts, number = {pack.pack_id: left([pack]) for pack in packs}, len(packs)
+  everything = float(sum(work(run.config) for pack in packs for run in pack.runs))
+  with stop_on_signals() as stop, contextlib.closing(Progress(everything)) as progress:
     todo, passed = list(packs), []
     while todo:
       pack = todo.pop(0)
       if stop.is_set():
         raise Stopped("stopped by a signal between packs; the same command resumes")
-      outcome = run_pack(folder, pack)
+      rest = [*todo, *passed]
+      progress.next(number - len(rest), number, amounts[pack.pack_id], sum(amounts[one.pack_id] for one in rest),
+                    told.get(pack.pack_id, ""))
+      outcome = run_pack(folder, pack, progress)
       if outcome is None:
         passed.append(pack)
       elif isinstance(outcome, str):
         failed += [(run.run_id, outcome) for run in pack.runs if not finished(folder, run)]
-      else:
-        todo[:0] = outcome
+      elif outcome:
+        todo[:0], number = outcome, number + len(outcome) - 1
+        amounts |= {one.pack_id: left([one]) for one in outcome}
       if not todo and passed != held:  # another look, unless the last one changed nothing
         todo, passed, held = list(passed), [], passed
   missing = {run.run_id for pack in packs for run in pack.runs if not finished(folder, run)} - {name for name, _ in failed}
@@ -78,7 +86,18 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
   return 1 if failed else 0
 
 
-def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
+def _told_by(packs: Sequence[Pack]) -> dict[str, str]:
+  """By pack id, what tells each pack from those that are the same in words: `width 64`."""
+  found, words = {}, lambda pack: in_words([run.config for run in pack.runs])
+  for alike in ([one for one in packs if words(one) == said] for said in dict.fromkeys(map(words, packs))):
+    names = varied([one.runs[0].config.fields for one in alike])
+    for one in alike:
+      values = {name: {run.config.fields[name] for run in one.runs if name in run.config.fields} for name in names}
+      found[one.pack_id] = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, own in values.items() if len(own) == 1 for value in own)
+  return found
+
+
+def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress) -> list[Pack] | str | None:
   """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
   if all_finished(folder, pack):
     return []
@@ -99,16 +118,15 @@ def run_pack(folder: pathlib.Path, pack: Pack) -> list[Pack] | str | None:
         return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
       if all_finished(folder, pack):  # by another process, a moment ago
         return []
-      print(f"{pack.pack_id}", flush=True)
-      return _train(folder, pack, place)
+      return _train(folder, pack, place, progress)
   except Held:
     return None
 
 
-def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path) -> list[Pack] | str:
+def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Progress) -> list[Pack] | str:
   """`run_pack` with the lock held."""
   for last in (False, True):
-    crash = _attempt(folder, pack)
+    crash = _attempt(folder, pack, progress)
     if crash is None:
       return []
     gc.collect()  # the pack's arrays, before the next attempt
@@ -148,10 +166,11 @@ class Crash:
   bad_input: bool
 
 
-def _attempt(folder: pathlib.Path, pack: Pack) -> Crash | None:
+def _attempt(folder: pathlib.Path, pack: Pack, progress: Progress) -> Crash | None:
   try:
-    train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
-          checkpoints_of(folder, pack.pack_id), _inherited(folder, pack))
+    results = train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
+                    checkpoints_of(folder, pack.pack_id), _inherited(folder, pack), progress)
+    progress.end([run.config for run in pack.runs], results)
   except Stopped:
     raise
   except Exception as error:

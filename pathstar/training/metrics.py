@@ -18,8 +18,9 @@ import numpy as np
 from pathstar.devices import hosts
 from pathstar.errors import UserError
 from pathstar.storage import workdir
-from pathstar.training import tensorboard
-from pathstar.training.progress import Progress
+from pathstar.tasks import draw
+from pathstar.training import data, tensorboard
+from pathstar.training.progress import Progress, each, score_of
 
 
 class Writer:
@@ -66,7 +67,7 @@ class Recorder:
   """Hands each run its own numbers, one dispatch behind the device. Every process pushes; the first writes."""
 
   def __init__(self, configs: Sequence, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
-    self._progress = progress
+    self._configs, self._progress, self._told = configs, progress, (("loss", "train/loss"), score_of(configs[0]))
     self._writers = [Writer(folder, start_step) for folder in folders] if hosts.is_first() else []
     self._pending: tuple[int, dict, object] | None = None
     self.diverged_at = np.full(len(folders), -1)
@@ -94,16 +95,22 @@ class Recorder:
       for run, writer in enumerate(self._writers):
         if not 0 <= self.diverged_at[run] <= step:
           writer.write(step, {name: value[run] for name, value in values.items()} | rates)
-    shown = {"loss": "train/loss", "exact_match": "eval/test/exact_match"}
-    self._progress.update(step, **{name: float(values[tag].mean()) for name, tag in shown.items() if tag in values})
+    self._progress.update(step, {name: each(values[metric]) for name, metric in self._told if metric in values})
 
   def flush(self) -> None:
     self.drain()
     for writer in self._writers:
       writer.flush()
 
-  def picture(self, run: int, step: int, figure) -> None:
-    self._writers[run].events.image(step, "example", *tensorboard.png_of(figure))
+  def pictures(self, step: int, answer_RxNxA: np.ndarray) -> None:
+    """Draws each run's answers to the first test examples, which are the same for all; not of one that diverged."""
+    self.drain()
+    for run, writer in enumerate(self._writers):
+      if self.diverged_at[run] < 0:
+        config, answers = self._configs[run], answer_RxNxA[run]
+        examples = {name: x[:len(answers)] for name, x in data.eval_examples(config, "test").items()}
+        title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"
+        writer.events.image(step, "examples", *tensorboard.png_of(draw.gallery(config.task, examples, answers, title)))
 
   def close(self) -> None:
     for writer in self._writers:

@@ -20,8 +20,7 @@ from pathstar.errors import Stopped, UserError, require
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
-from pathstar.tasks import draw
-from pathstar.training import data, metrics
+from pathstar.training import metrics
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
@@ -29,6 +28,7 @@ from pathstar.training.program import Program, compile_program, pack_values, par
 from pathstar.training.progress import Progress
 from pathstar.training.signals import stop_on_signals
 
+_PICTURED = 12  # problems in a picture
 _SAME = 0.02  # exact match of one pass and of what is generated may differ by this, through rounding, and be the same
 
 
@@ -42,7 +42,7 @@ class Inherited:
 
 
 def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path,
-          inherited: Inherited | None = None) -> list[dict]:
+          inherited: Inherited | None = None, progress: Progress | None = None) -> list[dict]:
   """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
 
   Of several processes all call this, and all but the first return an empty list.
@@ -52,6 +52,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     folders: a folder for each run.
     checkpoint_folder: where the pack's checkpoints go.
     inherited: where the pack goes on from if it has no checkpoint of its own.
+    progress: of the command that the pack is a part of; None: it is all that the command trains.
 
   Raises:
     UserError: a folder is in use, belongs to something else, or holds a run with another config.
@@ -80,7 +81,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
     examples = eval_inputs(configs, mesh)
     batches = device_batches(configs, program.batch_sharding, start_step)
-    progress = enter(Progress(_title(folders), start_step, num_steps, config.train.batch_size * len(configs)))
+    progress = progress or enter(Progress())
+    progress.begin(configs, start_step)
     recorder = enter(Recorder(configs, folders, start_step, progress))
     signalled = stack.enter_context(stop_on_signals())
     stopped = checkpoints.preempted if hosts.several() else signalled.is_set
@@ -89,12 +91,18 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     if start_step == 0:
       recorder.push(0, evaluate(program, values, state["params"], examples, generate=True))
 
+    def pictures(step):
+      _, answer_RxNxA = program.generate(values, state["params"], examples["test"])
+      recorder.pictures(step, jax.device_get(hosts.everywhere(answer_RxNxA[:, :_PICTURED])))
+
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.steps(state, values, next(batches))
       found = dict(logged) if step % config.train.log_every == 0 else {}
       if (generate := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
         found |= evaluate(program, values, state["params"], examples, generate) | {"diverged_at": logged["diverged_at"]}
       recorder.push(step, found, after=logged)
+      if step - steps_per_call < num_steps / 2 <= step < num_steps:
+        pictures(step)
       all_diverged = bool((recorder.diverged_at >= 0).all())
       stop = stopped()
       due = step // config.train.checkpoint_every > (step - steps_per_call) // config.train.checkpoint_every
@@ -109,13 +117,11 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
     recorder.flush()
     checkpoints.wait()
-    _, answer_RxNxA = program.generate(values, state["params"], examples["test"])
-    answer_RxA, diverged_at = jax.device_get(hosts.everywhere((answer_RxNxA[:, 0], state["diverged_at"])))
-    example = {name: x[0] for name, x in data.eval_examples(config, "test").items()}  # the same for every seed
-    results = []
-    for run, folder in enumerate(folders) if hosts.is_first() else ():
-      recorder.picture(run, num_steps, draw.figure(config.task, example, answer_RxA[run]))
-      results.append(_result(configs[run], folder, int(diverged_at[run]), seconds() / len(configs)))
+    pictures(num_steps)
+    recorder.flush()
+    diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
+    results = [_result(one, folder, int(diverged_at[run]), seconds() / len(configs))
+               for run, (one, folder) in enumerate(zip(configs, folders, strict=True)) if hosts.is_first()]
   with hosts.together():  # no process goes on before the results are there
     for folder, result in zip(folders, results, strict=False):
       workdir.write_json(folder / workdir.RESULT, result)
@@ -188,10 +194,6 @@ def _steps_per_call(config: Config, folder: pathlib.Path) -> int:
   if not about.exists() or "random" in workdir.read_json(about):  # which version 0.1 did not record
     return config.steps_per_call
   return config.steps_per_call_of_version_0_1(workdir.read_json(folder / workdir.CONFIG)["train.checkpoint_every"])
-
-
-def _title(folders: Sequence[pathlib.Path]) -> str:
-  return folders[0].name + (f" (+{len(folders) - 1})" if len(folders) > 1 else "")
 
 
 def _due(step: int, every: int | None, num_steps: int) -> bool:
