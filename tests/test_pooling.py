@@ -185,18 +185,32 @@ def test_a_folder_without_runs_is_refused(tmp_path):
     collect([tmp_path])
 
 
-def test_the_last_lines_of_a_sweep_say_what_came_out(made):
+def test_the_last_lines_of_a_sweep_say_what_came_out(made, monkeypatch):
   cells = [{"objective.order": order, "seed": seed} for order in ("forward", "reversed") for seed in (0, 1)]
   runs = as_read(collect([made(cells, score=lambda cell: 0.5 if cell["objective.order"] == "forward" else 1.0)])[0])
-  said = summary.lines(runs)
-  assert said[0] == "trained: 4 runs: transformer on G(2,4); next_token, reversed; seeds 0, 1" and "(chance 0.5)" in said[1]
-  assert said[2].split() == ["next_token,", "transformer,", "G(2,4)", "0.500", "0.500", "follows", "a", "wrong", "arm", "1.00"]
-  assert said[3].split()[:5] == ["reversed,", "transformer,", "G(2,4)", "1.000", "1.000"]
-  claimed = " ".join(line.strip() for line in said[4:])
-  assert claimed.startswith("claims of the paper that these runs can tell: 1 held in 2 of 2, 2 held in 2 of 2") and "6 held in 2" in claimed
-  assert all(len(line) <= 140 for line in said)
+  monkeypatch.setenv("COLUMNS", "80")
+  said = summary.lines(runs, ["pathstar report --workdir=x", "and more"])
+  assert all(len(line) <= 80 for line in said)
+  items, label = {}, ""
+  for line in said:
+    label = line[:10].strip() or label
+    items[label] = items.get(label, "") + " " + line[10:]
+  items = {label: " ".join(text.split()) for label, text in items.items()}
+  assert items.pop("claims").startswith("1 the arm is a guess, on train too: held in 2 of 2; 2 a wrong arm is followed: held in 2 of 2; ")
+  assert items == {
+      "trained": "4 runs: transformer on G(2,4); next_token, reversed; seeds 0, 1",
+      "result": "exact match on held-out problems, every seed: next_token 0.500 0.500 reversed 1.000 1.000",
+      "chance": "0.5; forced onto a wrong arm, next_token, reversed follows it in 1.00 of its steps",
+      "more": "pathstar report --workdir=x and more"}
   many = as_read(collect([made([{"optimizer.learning_rate": 1e-3 * k, "seed": 0} for k in range(1, 15)], "many")])[0])
-  assert "0 of 14 runs reach 0.95; each is in the report" in "\n".join(summary.lines(many))
+  assert "reaches 0.95 in: next_token 0 of 14" in "\n".join(summary.lines(many))
+
+
+def test_claims_that_compare_are_told_where_there_is_something_to_compare(made):
+  alone = [{"task.length": 4, "task.num_nodes": 14, "seed": s} for s in (0, 1)]
+  told = lambda cells, name: "\n".join(summary.lines(as_read(collect([made(cells, name)])[0])))
+  assert "9a " not in told(alone, "alone") and "8 all" not in told(alone, "again")
+  assert "9a errors do not snowball: " in told([*alone, {"task.length": 5, "task.num_nodes": 14, "seed": 0}], "lengths")
 
 
 def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_have(tiny, tmp_path):

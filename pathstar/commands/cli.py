@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 
@@ -69,6 +70,12 @@ def add_only(parser: argparse.ArgumentParser) -> None:
   """`--only FIELD=VALUE,...`: a part of a grid, in every command that has to do with one."""
   parser.add_argument("--only", metavar="FIELD=VALUE,...", action="append", default=[],
                       help="the runs alone that have one of these values; may be given several times, and then all must hold")
+
+
+def program(name: str) -> str:
+  """How to call an installed program from here: by its name, or where the environment is not active by its path."""
+  beside = os.path.join(os.path.dirname(sys.executable), name)
+  return name if shutil.which(name) or not os.path.exists(beside) else os.path.relpath(beside)
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from pathstar.devices import hosts
 from pathstar.errors import UserError
 from pathstar.reports import summary
 from pathstar.reports.collect import collect
-from pathstar.reports.rows import as_read, ordered
+from pathstar.reports.rows import as_read
 from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute
@@ -72,13 +72,14 @@ def main(argv: Sequence[str]) -> int:
 def _say(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
   """What came of it, and where to look."""
   done = [folder / "runs" / run.path for one in packs for run in one.runs if finished(folder, run)]
+  where = shlex.quote(str(folder))
+  more = [f"table and figures: {cli.program('pathstar')} report --workdir={where}",
+          f"curves: {cli.program('tensorboard')} --logdir {where}",
+          f"and open {tensorboard.address(run.config.method for one in packs for run in one.runs)}"]
   try:
-    print("\n" + "\n".join(summary.lines(as_read(collect(done)[0]))))
+    print("\n".join(["", *summary.lines(as_read(collect(done)[0]), more)]))
   except UserError:  # nothing finished, or nothing that can be read, which is said
-    print()
-  methods = ordered(run.config.method for one in packs for run in one.runs)
-  print(f"table and figures: pathstar report --workdir={folder}")
-  print(f"curves: tensorboard --logdir {folder}, then open {tensorboard.address(methods)}")
+    print("\n".join(["", *more]))
 
 
 def _print(folder: pathlib.Path, packs: Sequence[Pack], added: Sequence[Pack]) -> int:

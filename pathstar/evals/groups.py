@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from pathstar.evals import exact_match
 
+GROUP, METRICS = "kinds", r"\w+_\d+/exact_match"
 reads = exact_match.reads
 
 

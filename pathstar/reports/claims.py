@@ -26,19 +26,20 @@ Check = Callable[[Sequence[dict]], tuple[int, int, str]]
 class Claim:
   """One claim: its number in the talk, the config that shows it, what it says, what the paper reports, the figure, the runs, the check.
 
-  `criterion`: when a run, or a comparison, agrees. `anywhere`: runs of any report can tell, and not only those that its config lays
-  side by side.
+  `brief`: what it says in a few words. `criterion`: when a run, or a comparison, agrees. `compares`: the column in which runs must differ
+  before they can tell, as its config lays them side by side; "": any run can.
   """
 
   number: str
   config: str
+  brief: str
   text: str
   paper: str
   figure: str
   about: Select
   check: Check
   criterion: str
-  anywhere: bool = True
+  compares: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,14 @@ def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digi
   return sum(map(right, runs)), len(runs), "; ".join(said) + f"; {'/'.join(map(str, sorted(seeds)))} seeds each"
 
 
+def _reaches(threshold: float, column: str, words: str) -> Check:
+  def check(runs):
+    held, of, said = _each(runs, lambda row: row[column] >= threshold, column, 3)
+    return held, of, f"{words} {said}"
+
+  return check
+
+
 def fails(runs):
   near = lambda row: _guesses(row) and _guesses(row, "exact_match_train")
   held, of, said = _each(runs, near, "exact_match_test")
@@ -102,11 +111,6 @@ def fails(runs):
   often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} passes over the training set" if seen else ""
   train = "; ".join(f"{key[0]} {mean(rows, 'exact_match_train'):.2f}" for key, rows in groups(runs).items())
   return held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{often}"
-
-
-def cheats(runs):
-  held, of, said = _each(runs, lambda row: row["cheat_accuracy"] >= FOLLOWS, "cheat_accuracy", 3)
-  return held, of, f"accuracy along a wrong arm {said}"
 
 
 def indecipherable(runs):
@@ -134,11 +138,6 @@ def both_or_neither(runs):
   found = (f"{both} of {of} runs fit train and test, {neither} neither, {of - both - neither} both in part; train and test differ by at "
            f"most {worst:.2f}; exact match on test {said}")
   return (held, of, found) if neither < of else (0, 0, found)  # that nothing was learned is no evidence
-
-
-def reversed_solves(runs):
-  held, of, said = _each(runs, lambda row: row["exact_match_test"] >= PERFECT, "exact_match_test", 3)
-  return held, of, f"exact match {said}"
 
 
 def later_first(runs):
@@ -195,11 +194,6 @@ def verifier_is_blind(runs):
   return held, of, f"largest gain over a blind guess, of all k, {said}; and up to {most:.2f} below it"
 
 
-def shown_work(runs):
-  held, of, said = _each(runs, lambda row: row["exact_match_test"] >= SOLVED, "exact_match_test", 3)
-  return held, of, f"exact match of the answer {said}"
-
-
 def needle(runs):
   lots = {(degree, more): lot for degree, rows in by(runs, lambda row: row["degree"]).items()
           for more, lot in split(rows, "length").items()}
@@ -240,41 +234,49 @@ def fewer_examples(runs):
 
 
 CLAIMS = (
-    Claim("1", "failure", "Next-token prediction is right with probability 1/degree, on its own training set too.",
+    Claim("1", "failure", "the arm is a guess, on train too",
+          "Next-token prediction is right with probability 1/degree, on its own training set too.",
           "48 to 50 % (degree 2), 19 to 20 % (5), 8 to 10 % (10)", "exact_match", _next_token(), fails, "train and test are a guess"),
-    Claim("2", "failure", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.",
-          "96 to 100 %, but for G(20,5), which no model fits", "timeline", _next_token(has="cheat_accuracy"), cheats,
+    Claim("2", "failure", "a wrong arm is followed", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.",
+          "96 to 100 %, but for G(20,5), which no model fits", "timeline", _next_token(has="cheat_accuracy"),
+          _reaches(FOLLOWS, "cheat_accuracy", "accuracy along a wrong arm"),
           f"accuracy at the inner nodes of the wrong arm (whether its end follows is `end_follows_arm` in runs.csv) >= {FOLLOWS}"),
-    Claim("3", "failure", "The first move stays a uniform guess among the legal ones.", "argued", "first_move",
-          lambda runs: on_grid(_next_token()(runs)), indecipherable,
+    Claim("3", "failure", "the first move is an even guess", "The first move stays a uniform guess among the legal ones.",
+          "argued", "first_move", lambda runs: on_grid(_next_token()(runs)), indecipherable,
           f"entropy >= {EVEN} log(degree) and probability on legal moves >= {SOLVED}"),
-    Claim("4", "timeline", "The cheat is learned first; then nothing is left that could teach the first move.", "argued", "timeline",
-          _next_token(), cheat_comes_first,
+    Claim("4", "timeline", "the cheat comes first", "The cheat is learned first; then nothing is left that could teach the first move.",
+          "argued", "timeline", _next_token(), cheat_comes_first,
           f"the cheat reaches {SOLVED}, and the best score of the first move in all evaluations after is less than twice the margin of a "
           "guess above 1/degree"),
-    Claim("5", "targets", "Teacherless training fits both train and test, or neither.", "both, or neither", "exact_match",
-          _trained_by("teacherless"), both_or_neither, "it fits both, or neither is above a guess"),
-    Claim("6", "targets", "The reversed path is learned perfectly.", "100 %", "exact_match", _trained_by("reversed"), reversed_solves,
-          f"exact match >= {PERFECT}"),
-    Claim("7", "learning_order", "Where it is solved, later tokens are learned before earlier ones.", "a plot", "learning_order",
+    Claim("5", "targets", "teacherless fits train and test, or neither", "Teacherless training fits both train and test, or neither.",
+          "both, or neither", "exact_match", _trained_by("teacherless"), both_or_neither, "it fits both, or neither is above a guess"),
+    Claim("6", "targets", "the reversed path is learned", "The reversed path is learned perfectly.",
+          "100 %", "exact_match", _trained_by("reversed"),
+          _reaches(PERFECT, "exact_match_test", "exact match"), f"exact match >= {PERFECT}"),
+    Claim("7", "learning_order", "later tokens are learned first", "Where it is solved, later tokens are learned before earlier ones.",
+          "a plot", "learning_order",
           _trained_by("reversed", "teacherless"), later_first, "no position later than an earlier one, of runs that learn all"),
-    Claim("8", "architectures", "None of it is due to the architecture.", "transformers and Mamba alike", "exact_match",
-          _trained_by("next_token", "reversed"), any_architecture,
-          f"a guess with cheat >= {SOLVED} forward, >= {PERFECT} reversed", anywhere=False),
-    Claim("9a", "inference", "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
-          lambda runs: on_grid(_next_token()(runs)), flat_in_length, f"a guess, and the forecast off by more than {NEAR}", anywhere=False),
-    Claim("9b", "inference", "A perfect verifier or backtracker around the model does no better than blind guessing.", "argued", "verifier",
-          lambda runs: [row for row in runs if defined([row], "verifier/best_of_1")], verifier_is_blind,
+    Claim("8", "architectures", "all architectures alike", "None of it is due to the architecture.",
+          "transformers and Mamba alike", "exact_match", _trained_by("next_token", "reversed"), any_architecture,
+          f"a guess with cheat >= {SOLVED} forward, >= {PERFECT} reversed", "architecture"),
+    Claim("9a", "inference", "errors do not snowball",
+          "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
+          lambda runs: on_grid(_next_token()(runs)), flat_in_length, f"a guess, and the forecast off by more than {NEAR}", "length"),
+    Claim("9b", "inference", "no verifier helps", "A perfect verifier or backtracker around the model does no better than blind guessing.",
+          "argued", "verifier", lambda runs: [row for row in runs if defined([row], "verifier/best_of_1")], verifier_is_blind,
           f"at most {NEAR} above a blind guess for every k, with cheat >= {SOLVED}"),
-    Claim("10", "chain_of_thought", "With the work shown (search, or lookahead from the goal) the same model learns the task.", "argued",
-          "exact_match", lambda runs: [row for row in runs if row["problem"].endswith(("search", "lookahead"))], shown_work,
+    Claim("10", "chain_of_thought", "with the work shown it is learned",
+          "With the work shown (search, or lookahead from the goal) the same model learns the task.", "argued",
+          "exact_match", lambda runs: [row for row in runs if row["problem"].endswith(("search", "lookahead"))],
+          _reaches(SOLVED, "exact_match_test", "exact match of the answer"),
           f"exact match >= {SOLVED}"),
-    Claim("11", "needle", "Without supervision in between, the first move is a needle in a haystack: exponential in length.",
+    Claim("11", "needle", "the first move alone is a needle in a haystack",
+          "Without supervision in between, the first move is a needle in a haystack: exponential in length.",
           "never learned: 50.2, 50.4, 18.9, 10.4, 4.5 % right on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "steps_to_solve",
           lambda runs: on_grid(row for row in runs if row["objective"] == "branch_only"), needle,
           f"the median step is at least {STEEP} times as large with a node more, in at least two comparisons"),
-    Claim("12", "addition", "Teacherless training learns addition from fewer examples.", "a plot", "examples",
-          lambda runs: [row for row in runs if row["task"] == "addition"], fewer_examples,
+    Claim("12", "addition", "teacherless needs fewer additions", "Teacherless training learns addition from fewer examples.",
+          "a plot", "examples", lambda runs: [row for row in runs if row["task"] == "addition"], fewer_examples,
           f"teacherless is above next-token training where they differ by more than {NEAR}"),
 )
 
