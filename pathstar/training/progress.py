@@ -108,7 +108,8 @@ class Progress:
       self._setups.append(now - self._begun)
     rate = self._rate(step)
     speed = [f"{rate:.3g} steps/s"] if rate else []
-    self._state = ", ".join([f"step {step} of {self._steps[1]}", *speed, *(f"{name} {value}" for name, value in self._said.items())])
+    told = [f"{name} {value}" for name, value in sorted(self._said.items(), reverse=True)]  # the loss before the score
+    self._state = ", ".join([f"step {step} of {self._steps[1]}", *speed, *told])
     if now - self._printed > _PLAIN_EVERY_S or step >= self._steps[1]:
       self._printed = now
       self._print(f"  {self._percent():3.0f} %" + (f", ETA {clock(left)}" if (left := self.seconds_left()) else "") + f"  {self._state}")
