@@ -6,8 +6,9 @@ A mixer is a Linen module with a field `trunk` and its own config fields (with d
     step(x_BxD, cache, index)      -> (y_BxD, cache)               one token
     year, source                   of the table in the README
     architecture                   how tables and names of runs call it, if not by its name here
-One that can look ahead says `any_mask = True`, and its __call__ takes `free_from` too: the position from which on a token sees all
-others, and not only those before it. A recurrence can't, and objectives that need it refuse it.
+One that can look where it is told says `any_mask = True`, and its __call__ takes `free_from` too, the position from which on a token sees
+all others, and not only those before it; and `beside`, with which tokens stand beside the sequence (LM.hidden_beside). A recurrence can't,
+and objectives that need it refuse it.
 Add one = one file + one line here.
 """
 

@@ -71,13 +71,13 @@ class Attention(nn.Module):
     """(B, T, H, K), whole heads on each device."""
     return constrain(y_BxTxD.reshape(*y_BxTxD.shape[:2], self.num_heads, -1), "batch", None, "heads", None)
 
-  def _project(self, linear: Linear, norm: str, x_BxTxD, first):
-    """Heads of the tokens at positions first, first + 1, ..."""
+  def _project(self, linear: Linear, norm: str, x_BxTxD, position_T):
+    """Heads of the tokens at these positions."""
     y = self._heads(linear(x_BxTxD))
     if self.qk_norm:
       y = getattr(self, norm)(y)
     if self.trunk.positions in ("rope", "both"):
-      y = rotate(y, first + jnp.arange(y.shape[1]), self.rope_base)
+      y = rotate(y, position_T, self.rope_base)
     return y
 
   def _attend(self, q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT):
@@ -89,21 +89,28 @@ class Attention(nn.Module):
     y_BxLxHxK = jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v_BxTxHxK)
     return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
 
-  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None):
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None):
     """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache for `max_length` positions).
 
-    A token sees itself and those before it, one at position `free_from` or later all.
+    A token sees itself and those before it, one at position `free_from` or later all. `beside = (N, first)`: the last N tokens are
+    beside the sequence, as LM.hidden_beside says.
     """
     time, newest = x_BxTxD.shape[1], x_BxTxD[:, -1]
-    if self.token_shift:
-      x_BxTxD = self.shift(x_BxTxD, jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :-1])
-    q = self._project(self.query, "query_norm", x_BxTxD[:, time - num_last:], time - num_last)
-    k = self._project(self.key, "key_norm", x_BxTxD, 0)
-    v = self._heads(self.value(x_BxTxD))
-    at = jnp.arange(time - num_last, time)[:, None]
-    mask = jnp.arange(time)[None, :] <= at
+    number, first = beside or (0, 0)
+    place, length, last = jnp.arange(time), time - number, slice(time - num_last, None)
+    at, to = place[last, None], place[None]
+    position, mask = place, to <= at
     if free_from is not None:
       mask = mask | (at >= free_from)
+    if beside is not None:
+      position = jnp.where(place < length, place, place - length + first)
+      mask = jnp.where(at < length, mask, (to <= at - number) | (to == at))
+    if self.token_shift:
+      before = jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :length]
+      x_BxTxD = self.shift(x_BxTxD, jnp.concatenate([before, x_BxTxD[:, length - number:length]], axis=1) if number else before)
+    q = self._project(self.query, "query_norm", x_BxTxD[:, last], position[last])
+    k = self._project(self.key, "key_norm", x_BxTxD, position)
+    v = self._heads(self.value(x_BxTxD))
     room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
     cache = {"k": jnp.pad(k, room), "v": jnp.pad(v, room)} | ({"newest": newest} if self.token_shift else {})
     return self._attend(q, k, v, mask), cache
@@ -114,8 +121,8 @@ class Attention(nn.Module):
     if self.token_shift:
       x_BxD = self.shift(x_BxD, cache["newest"])
     x_Bx1xD = x_BxD[:, None]
-    q = self._project(self.query, "query_norm", x_Bx1xD, index)
-    k = self._project(self.key, "key_norm", x_Bx1xD, index)
+    q = self._project(self.query, "query_norm", x_Bx1xD, index + jnp.arange(1))
+    k = self._project(self.key, "key_norm", x_Bx1xD, index + jnp.arange(1))
     v = self._heads(self.value(x_Bx1xD))
     cache = {
         "k": jax.lax.dynamic_update_slice_in_dim(cache["k"], k, index, axis=1),

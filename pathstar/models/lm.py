@@ -79,8 +79,8 @@ class Block(nn.Module):
     x = x + y
     return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
 
-  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None):
-    mask = {} if free_from is None else {"free_from": free_from}
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None):
+    mask = {name: value for name, value in (("free_from", free_from), ("beside", beside)) if value is not None}
     y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), num_last, max_length, **mask)
     return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - num_last:], residual(y_BxLxD))), cache
 
@@ -161,11 +161,18 @@ class LM:
 
   def hidden(self, params, tokens_BxT, num_last: int, free_from: int | None = None):
     """Final, normalised hidden states (B, num_last, D) at the last positions, in the compute type."""
-    return self.normalise(params, self._forward(params, tokens_BxT, num_last, tokens_BxT.shape[1], free_from)[0])
+    return self.normalise(params, self._forward(params, self.embed(params, tokens_BxT), num_last, tokens_BxT.shape[1], free_from)[0])
+
+  def hidden_beside(self, params, tokens_BxT, beside_BxN, first):
+    """Final hidden states, two (B, N, D), of the N last tokens, and of N beside the sequence, which those in it do not see. The i-th of
+    these stands at position `first` + i, and sees the sequence up to the i-th of its N last tokens, and itself."""
+    x_BxTxD, number = jnp.concatenate([self.embed(params, tokens_BxT), self.embed(params, beside_BxN, first)], axis=1), beside_BxN.shape[1]
+    x_BxLxD, _ = self._forward(params, x_BxTxD, 2 * number, x_BxTxD.shape[1], None, (number, first))
+    return jnp.split(self.normalise(params, x_BxLxD), 2, axis=1)
 
   def before_last(self, params, tokens_BxT, free_from: int | None = None):
     """The residual stream (B, T, D) that enters the last block, in the last loop."""
-    return self._before_last(params, tokens_BxT, tokens_BxT.shape[1], free_from)[0]
+    return self._before_last(params, self.embed(params, tokens_BxT), tokens_BxT.shape[1], free_from)[0]
 
   def last_block(self, block_params, x_BxTxD, num_last: int, free_from: int | None = None):
     """The stream (B, num_last, D) after a last block: `params["last"]`, or a head's copy of it. Not normalised."""
@@ -196,7 +203,7 @@ class LM:
 
   def prefill(self, params, tokens_BxT, max_length: int, free_from: int | None = None):
     """The normalised hidden state (B, D) at the last of the given tokens, and the cache for decoding up to `max_length` positions."""
-    x_Bx1xD, cache = self._forward(params, tokens_BxT, 1, max_length, free_from)
+    x_Bx1xD, cache = self._forward(params, self.embed(params, tokens_BxT), 1, max_length, free_from)
     return self.normalise(params, x_Bx1xD)[:, 0], cache
 
   def step(self, params, token_B, cache, index):
@@ -242,22 +249,22 @@ class LM:
   def _scan_layers(self) -> bool:
     return jax.default_backend() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
 
-  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None):
+  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None):
     """One block with its parameters -> (stream (B, num_last, D), its cache)."""
-    apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from)
+    apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from, beside)
     return (jax.checkpoint(apply) if self.fields.remat else apply)(x_BxTxD, layer)
 
-  def _forward(self, params, tokens_BxT, num_last: int, max_length: int, free_from: int | None):
-    """The stream (B, num_last, D) after the last block, and one cache per loop."""
-    x, caches = self._before_last(params, tokens_BxT, max_length, free_from)
-    x, caches[-1]["last"] = self._apply_block(params["last"], x, num_last, max_length, free_from)
+  def _forward(self, params, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None):
+    """From embedded tokens, the stream (B, num_last, D) after the last block, and one cache per loop."""
+    x, caches = self._before_last(params, x_BxTxD, max_length, free_from, beside)
+    x, caches[-1]["last"] = self._apply_block(params["last"], x, num_last, max_length, free_from, beside)
     return x, caches
 
-  def _before_last(self, params, tokens_BxT, max_length: int, free_from: int | None):
+  def _before_last(self, params, x_BxTxD, max_length: int, free_from: int | None, beside: tuple | None = None):
     """The stream (B, T, D) before the last block of the last loop, and one cache per loop, the last one without that block's."""
-    time = tokens_BxT.shape[1]
-    apply = lambda x, layer: self._apply_block(layer, x, time, max_length, free_from)
-    x = embedded = residual(self.embed(params, tokens_BxT))
+    time = x_BxTxD.shape[1]
+    apply = lambda x, layer: self._apply_block(layer, x, time, max_length, free_from, beside)
+    x = embedded = residual(x_BxTxD)
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}

@@ -28,6 +28,7 @@ from pathstar.objectives.next_token import NextToken
 from pathstar.objectives.objective import Objective, with_values
 from pathstar.objectives.pause import Pause
 from pathstar.objectives.ranking import Ranking
+from pathstar.objectives.registers import Registers
 from pathstar.objectives.teacherless import Teacherless
 from pathstar.objectives.token_masking import TokenMasking
 
@@ -43,6 +44,7 @@ OBJECTIVES = {
     "hybrid": Hybrid,
     "ranking": Ranking,
     "pause": Pause,
+    "registers": Registers,
 }
 
 

@@ -25,7 +25,8 @@ class Objective:
   one_pass = True  # the answer that `predict` gives is right if and only if `logits` on the true answer are
   sees_answer = True  # `logits` of a target token depend on the tokens before it, as given in the batch
   scores_all = True  # the loss scores every token of the target
-  mask = "causal"  # what a token sees: causal | prefix (a causal problem, an answer that sees all) | full
+  mask = "causal"  # what a token sees: causal | prefix (a causal problem, an answer that sees all) | full | beside (causal, with tokens
+  # in training that the others do not see: model.hidden_beside)
   extra_tokens = 0  # tokens of its own, numbered from the task's vocab_size on
   extra_positions = 0  # positions that it adds to problem and target
   values = ()  # its float fields that runs of one pack may differ in, as in the learning rate
@@ -56,7 +57,7 @@ class Objective:
 
   def check(self, model) -> None:
     """Raises UserError where the model does not fit: extend it for what else is needed."""
-    choose("objective.mask", self.mask, ("causal", "prefix", "full"))
+    choose("objective.mask", self.mask, ("causal", "prefix", "full", "beside"))
     require(self.mask == "causal" or model.any_mask, "model.mixer", model.fields.mixer,
             f"one that can see ahead, as attention, for an objective whose mask is {self.mask}")
     for name in self.batch_keys:
@@ -72,7 +73,7 @@ class Objective:
 
   def free_from(self, batch: dict) -> int | None:
     """The model's `free_from` under `mask`."""
-    return {"causal": None, "prefix": self.prompt(batch).shape[1], "full": 0}[self.mask]
+    return {"causal": None, "beside": None, "prefix": self.prompt(batch).shape[1], "full": 0}[self.mask]
 
   def prompt(self, batch: dict) -> jax.Array:
     """What stands before the answer, tokens (B, P): the problem, and whatever the objective adds."""

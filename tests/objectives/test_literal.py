@@ -1,7 +1,8 @@
-"""Losses of objectives against slow, literal versions of their formulas in NumPy, on a model that is a table."""
+"""Losses of objectives against slow, literal versions of their formulas in NumPy, on a model that is a table where that is enough."""
 
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -196,6 +197,34 @@ def test_pauses_stand_between_problem_and_answer(batch):
   assert objective.max_length == tokens.shape[1] + 1 and objective.vocab_size == TASK.vocab_size + 1
 
 
+def real(tiny, batch, **fields):
+  """A model in place of the table, its parameters moved off their initial values, and the target with weights."""
+  made = tiny({"task.num_nodes": 9} | {f"objective.{name}": value for name, value in fields.items()})
+  init = lambda key: {"model": made.model.init(key), "objective": made.objective.init(key, made.model)}
+  params = jax.jit(lambda key: nn.meta.unbox(init(key)))(jax.random.key(0))
+  params = jax.tree.map(lambda x: np.asarray(x) + RNG.normal(0, 0.1, x.shape).astype(np.float32), params)
+  return made.objective, made.model, params, np.asarray(batch["target"]), np.asarray(batch["weight"])
+
+
+@pytest.mark.parametrize("key", range(3))
+def test_registers_predict_further_ahead_from_what_came_before_them(tiny, batch, key):
+  objective, model, params, target, weight = real(tiny, batch, name="registers", max_offset=3, register_weight=0.4)
+  key, start, own = jax.random.key(key), TASK.prefix_length, dict(params["model"])
+  loss, aux = jax.jit(lambda params: objective.loss(model, params, batch, key, 0))(params)
+  offset = int(jax.random.randint(key, (), 0, 3)) + 1
+  tokens, total = np.asarray(objective.inputs(batch)), 0.0
+  scores = jax.jit(lambda params, tokens: model.apply(params, tokens, 1)[0][:, 0])
+  for i in range(4 - offset + 1):  # after the token that predicts number i of the target
+    place = start - 1 + i + offset - 1  # that of the token before the one that it predicts
+    at_place = own | {"positions": jnp.asarray(own["positions"]).at[start + i].set(own["positions"][place])}
+    alone = scores(at_place, np.pad(tokens[:, :start + i], ((0, 0), (0, 1)), constant_values=TASK.vocab_size))
+    total += sum(weight[b, i + offset - 1] * cross_entropy(alone[b], target[b, i + offset - 1]) for b in range(5))
+  register = total / weight[:, offset - 1:].sum()
+  assert float(aux.terms["register"]) == pytest.approx(register, rel=1e-4)
+  plain, _ = make("next_token").loss(model, params, batch, key, 0)
+  assert float(loss) == pytest.approx(0.6 * float(plain) + 0.4 * register, rel=1e-4)
+
+
 @pytest.mark.parametrize("name, fields", [
     ("token_masking", {"hidden_rate": 0.6, "hidden_span": 2}), ("hybrid", {"teacherless_weight": 0.2}),
     ("ranking", {"ranking_margin": 2.0}), ("masked_diffusion", {"min_rate": 0.5, "max_rate": 0.8}),
@@ -216,6 +245,8 @@ def test_values_are_those_of_each_run_of_a_pack(batch, table, name, fields):
     ("ranking", {"ranking_margin": 0.0}, "objective.ranking_margin = 0.0: must be a number > 0"),
     ("ranking", {"ranking_weight": -0.1}, "objective.ranking_weight = -0.1: must be a number >= 0"),
     ("pause", {"num_pauses": 0}, "objective.num_pauses = 0: must be an integer >= 1"),
+    ("registers", {"max_offset": 5}, "objective.max_offset = 5: must be between 1 and 4"),
+    ("registers", {"register_weight": 1.1}, "objective.register_weight = 1.1: must be between 0 and 1"),
     ("masked_diffusion", {"min_rate": 0.5, "max_rate": 0.2}, "objective.max_rate = 0.2: must be between objective.min_rate = 0.5 and 1"),
     ("masked_diffusion", {"weighting": "t"}, "objective.weighting = 't': must be one of 1/t, none, focal"),
     ("masked_diffusion", {"decoding": "confidence"}, "did you mean 'confident'?"),
