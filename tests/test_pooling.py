@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import time
 
 import pytest
@@ -213,6 +214,16 @@ def test_claims_that_compare_are_told_where_there_is_something_to_compare(made):
   assert "9a errors do not snowball: " in told([*alone, {"task.length": 5, "task.num_nodes": 14, "seed": 0}], "lengths")
 
 
+def test_a_position_has_one_style_in_all_panels(made):
+  runs, curves = collect([made([{"task.length": length, "task.num_nodes": 14} for length in (3, 5)])])
+  figure = figures.positions(as_read(runs), curves)
+  style = lambda line: (line.get_linestyle(), line.get_color(), line.get_marker())
+  short, long = ({line.get_label(): style(line) for line in axes.lines if not line.get_label().startswith("_")} for axes in figure.axes)
+  assert short.keys() < long.keys() and all(long[name] == look for name, look in short.items()) and len(set(long.values())) == 4
+  [legend] = figure.legends
+  assert [text.get_text() for text in legend.get_texts()] == ["1 (branch)", "2", "3", "4"]  # each is the goal of none or of one panel
+
+
 def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_have(tiny, tmp_path):
   base = config.override(config.default(), tiny.fields)
   shown, columns = {}, {}
@@ -232,18 +243,17 @@ def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_
 
 
 def everything_lies_inside(figure):
-  """No text, legend or axes of a figure is cut off at its edge."""
+  """No artist of a figure is cut off at its edge, and no title or label of one panel lies on that of another."""
   canvas = FigureCanvasAgg(figure)
   canvas.draw()
-  box = figure.bbox
-  for legend in figure.legends:
-    extent = legend.get_window_extent(canvas.get_renderer())
-    assert extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1 and extent.y1 <= box.y1 + 1, [t.get_text() for t in legend.get_texts()]
-  for axes in figure.axes:
-    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-      if axes.get_visible() and text.get_text():
-        extent = text.get_window_extent(canvas.get_renderer())
-        assert extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1 and extent.y0 >= box.y0 - 1 and extent.y1 <= box.y1 + 1, text.get_text()
+  box, extent = figure.bbox, figure.get_tightbbox(canvas.get_renderer())  # of all that is visible; in inches
+  inches = [edge / figure.dpi for edge in (box.x0 - 1, box.y0 - 1, box.x1 + 1, box.y1 + 1)]
+  assert inches[0] <= extent.x0 and inches[1] <= extent.y0 and extent.x1 <= inches[2] and extent.y1 <= inches[3], (extent, inches)
+  shown = [axes for axes in figure.axes if axes.get_visible()]
+  texts = [text for axes in shown for text in (axes.title, axes.xaxis.label, axes.yaxis.label) if text.get_text()]
+  boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+  for number, one in enumerate(boxes):
+    assert not any(one.overlaps(other) for other in boxes[:number]), texts[number].get_text()
 
 
 LONG_NAMES = [f"a_way_of_training_with_quite_a_long_name_{k}" for k in range(8)]
@@ -285,3 +295,12 @@ def test_the_report_of_a_thousand_runs_is_quick_small_and_short(made, tmp_path):
   assert all(size < 2 * 2**20 for size in sizes.values()), sizes
   text = (tmp_path / "out" / "README.md").read_text()
   assert len(text.splitlines()) < 300 and "the first 24 of" in text
+  pictures = re.findall(r"\((\w+)\.png\)", text)
+  assert pictures[0] == "heat_map" and len(pictures) > 4
+
+
+def test_a_heat_map_has_a_bound_too(made):
+  runs = collect([made([{"task.degree": d, "task.length": n, "task.num_nodes": 20} for d in (2, 3) for n in (3, 4)])])[0]
+  rows = [row | {"objective": name, "run_id": f"{name}{row['run_id']}"} for row in as_read(runs) for name in LONG_NAMES]
+  visible = lambda figure: sum(axes.get_visible() for axes in figure.axes)
+  assert visible(figures.heat_map(rows)) == 8 and visible(figures.heat_map(rows, most=3)) == 3

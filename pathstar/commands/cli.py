@@ -75,7 +75,8 @@ def add_only(parser: argparse.ArgumentParser) -> None:
 def program(name: str) -> str:
   """How to call an installed program from here: by its name, or where the environment is not active by its path."""
   beside = os.path.join(os.path.dirname(sys.executable), name)
-  return name if shutil.which(name) or not os.path.exists(beside) else os.path.relpath(beside)
+  here = os.path.relpath(beside)
+  return name if shutil.which(name) or not os.path.exists(beside) else beside if here.startswith("..") else here
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:

@@ -128,12 +128,14 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0].parameters, rank.index(item[0].method))))
   named = titles(panels)
   figure, grid = grid_of(len(panels), sharey=True)
+  last = {run_id: max(position for _, position in places) for run_id, places in by(found, lambda place: place[0]).items()}
+  ends = {last[rows[0]["run_id"]] for rows in panels.values()}
+  on_paths = all(is_path(rows[0]) for rows in panels.values())
+  names = ({1: "1 (branch)"} | ({end: f"{end} (goal)" for end in ends} if len(ends) == 1 else {})) if on_paths else {}
   for axes, (key, rows) in zip(grid, panels.items()):
-    length = 1 + max(position for run_id, position in found if run_id == rows[0]["run_id"])
-    on_path = is_path(rows[0])
-    names = {1: "1 (branch)", length - 1: f"{length - 1} (goal)"} if on_path else {}
-    for number, position in enumerate(range(on_path, length)):  # the start node is given away by the problem
-      style = dict(color=str(0.05 + 0.6 * number / max(1, length - 1 - on_path)), ls=LINES[number % len(LINES)])
+    for position in range(int(is_path(rows[0])), last[rows[0]["run_id"]] + 1):  # the start node is given away by the problem
+      number = position - on_paths  # in all panels alike
+      style = dict(color=str(0.05 + 0.6 * number / max(1, max(ends) - on_paths)), ls=LINES[number % len(LINES)])
       seeds = [found[row["run_id"], position] for row in rows if (row["run_id"], position) in found]
       for points in seeds:
         axes.plot(*zip(*points), lw=0.6, alpha=0.5, **style)
@@ -147,20 +149,21 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
-  longest = max(grid, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
-  figure.legend(*longest.get_legend_handles_labels(), title="position", loc="outside right center", frameon=False, fontsize=8)
+  shown = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels())}
+  labels = sorted(shown, key=lambda label: int(label.split()[0]))
+  figure.legend([shown[label] for label in labels], labels, title="position", loc="outside right center", frameon=False, fontsize=8)
   return figure
 
 
-def heat_map(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %."""
+def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %. Of all settings, in at most `most` panels."""
   panels = {(*key, more): lot for key, rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
             for more, lot in split(rows, "degree", "length").items()
             if len({row["degree"] for row in lot}) > 1 and len({row["length"] for row in lot}) > 1}
   if not panels:
     return None
-  figure, grid = grid_of(len(panels))
-  for axes, ((architecture, name, more), rows) in zip(grid, panels.items()):
+  figure, grid = grid_of(len(panels) if most is None else min(most, len(panels)))
+  for axes, ((architecture, name, more), rows) in zip(grid, panels.items()):  # as many as there are axes
     degrees, lengths = (sorted({row[name] for row in rows}) for name in ("degree", "length"))
     cells = by(rows, lambda row: (row["degree"], row["length"]))
     image = np.array([[mean(cells.get((d, l), []), "exact_match_test") for l in lengths] for d in degrees])

@@ -94,7 +94,10 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
 
 
 def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
-  """Draws table, figures and README from the CSV files in `out`; but for heat maps figures show the first `panels` settings."""
+  """Draws table, figures and README from the CSV files in `out`.
+
+  No figure has more than `panels` panels: heat maps are of all settings, the others of the first so many.
+  """
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
   source = workdir.read_json(out / "provenance.json")
   (out / "table.md").write_text(markdown(runs))
@@ -106,8 +109,10 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   of_few = [row for row in curves if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
-    whole = figure_name in (*figures.WHOLE, *leaderboard.ALL)
-    if figure := make(*((runs, curves) if whole else (few, of_few))):
+    given = (runs, curves, panels) if figure_name in figures.WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
+    if figure := make(*given):
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
+  if len(groups(runs)) > panels:  # those that show everything first
+    drawn.sort(key=lambda figure_name: figure_name not in figures.WHOLE)
   (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))

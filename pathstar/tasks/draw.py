@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 _RIGHT, _WRONG = "C0", "C3"
-_WIDTH = 10.0  # inches of many side by side
-_HEADS = 0.75  # inches above and below them
+_WIDTH = 7.5  # inches of many side by side
+_HEADS = 0.85  # inches above and below them
 
 
 def text(task, example: dict) -> str:
@@ -88,7 +88,7 @@ def gallery(task, examples: dict, answers, title: str):
     for axes in grid[number:]:
       axes.set_visible(False)
     chance += "\ngrey: the path asked for; line: the model's, dashed where there is no edge"
-  figure.suptitle(head, fontsize=11)
+  figure.suptitle(head, fontsize=13)
   figure.supxlabel(chance, fontsize=9)
   return figure
 
