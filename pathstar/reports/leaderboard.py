@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathstar.reports.figures import LINES, grid_of, titled, top_legend
-from pathstar.reports.rows import SOLVED, by, by_position, mean, method, ordered, score_of, span, split
+from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, score_of, span, split
 
 _FEWEST = 4  # objectives that make a leaderboard
 Entries = dict[str, dict[str, list[dict]]]  # way of training -> graph -> its runs, one a seed
@@ -36,7 +36,7 @@ def entries(runs: Sequence[dict]) -> Entries:
 
 def graphs_of(runs: Sequence[dict]) -> list[str]:
   """The problems, those with the best chance first."""
-  return list(dict.fromkeys(row["problem"] for row in sorted(runs, key=lambda row: (-row["chance"], row["answer_length"]))))
+  return list(dict.fromkeys(row["problem"] for row in sorted(runs, key=lambda row: (-row["chance"], answer_length(row)))))
 
 
 def _solved(row: dict) -> bool:
