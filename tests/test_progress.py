@@ -46,7 +46,9 @@ def test_a_bar_is_of_the_whole_sweep_and_compilation_is_no_part_of_its_speed(tin
   assert made.seconds_left() == pytest.approx(40 + 50 + 50) and bar.split()[:2] == ["40", "%"] and "ETA 0:02:20" in bar
   assert " ".join(pack) == ("next_token on G(2,4), transformer, 2 seeds: step 20 of 100, 2 steps/s, loss "
                             "0.213, exact match 0.500 0.510")
-  now.seconds += 40
+  now.seconds += 10  # nothing new: the time runs down
+  assert "ETA 0:02:10" in shown(made)[0]
+  now.seconds += 30
   made.update(100, {})
   made.next(3, 3, work=100.0, after=0.0)
   made.begin(configs, 0)

@@ -72,6 +72,7 @@ class Progress:
     self._settle()
     self._number, self._of, self._work, self._after, self._more = number, of, work, after, more
     self._title, self._state, self._steps = "", "starting", (0, 1)
+    self._foreseen = (time.monotonic(), self.seconds_left())
 
   def begin(self, configs: Sequence, start_step: int) -> None:
     """The pack's programs are compiled now, and then it trains from `start_step` on."""
@@ -106,7 +107,7 @@ class Progress:
     if self._moved is None:
       self._moved = (now, step)
       self._setups.append(now - self._begun)
-    rate = self._rate(step)
+    rate, self._foreseen = self._rate(step), (now, self.seconds_left())
     speed = [f"{rate:.3g} steps/s"] if rate else []
     told = [f"{name} {value}" for name, value in sorted(self._said.items(), reverse=True)]  # the loss before the score
     self._state = ", ".join([f"step {step} of {self._steps[1]}", *speed, *told])
@@ -164,7 +165,8 @@ class Progress:
     bar.add_column(width=5)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True)
-    left = self.seconds_left()
+    at, left = self._foreseen  # from then on the time runs down
+    left = None if left is None else max(0.0, left - (time.monotonic() - at))
     bar.add_row(f"{self._percent():3.0f} %", ProgressBar(total=100, completed=self._percent()),
                 self._where().replace(":", "") + (f"ETA {clock(left)}" if left is not None else "ETA -:--:--"))
     return Group(bar, Text(f"{self._title}: {self._state}" if self._title else self._state, overflow="fold"))
