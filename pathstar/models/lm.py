@@ -5,8 +5,8 @@
     logits = head(norm(x))
 
 Its parts can be had one by one, for objectives with heads of their own: `embed`, `before_last`, `last_block`, `normalise`, `hidden`,
-`unembed`. Only the target is paid for: the last block's outputs, the head and the loss are computed at the `num_last` positions that
-predict it. Therefore the last block stands apart from the others, which are scanned over stacked parameters, on every
+`linear`, `unembed`. Only the target is paid for: the last block's outputs, the head and the loss are computed at the `num_last`
+positions that predict it. Therefore the last block stands apart from the others, which are scanned over stacked parameters, on every
 platform, so that checkpoints move between platforms. Weights shared over depth: Dehghani et al. 2018, "Universal transformers",
 arXiv 1807.03819.
 """
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from pathstar.devices.mesh import constrain
 from pathstar.errors import choose, require
-from pathstar.models.layers import MLP, Norm, Trunk, kernel_init
+from pathstar.models.layers import MLP, Norm, Trunk, kernel_init, product
 
 ONE_HOT_VOCAB = 512  # up to here embedding by a one-hot product beats a gather, whose gradient is a serial scatter on CPU
 
@@ -120,14 +120,19 @@ class LM:
   def init(self, key: jax.Array) -> dict[str, Any]:
     """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
     f = self.fields
-    embed_key, position_key, head_key, last_key, body_key = jax.random.split(key, 5)
-    std = 0.02 if f.init == "gpt2" else 0.5
+    embed_key, _, head_key, *_ = jax.random.split(key, 5)
+    init = nn.with_logical_partitioning(nn.initializers.normal(self._embedding_std), ("vocab", "embed"))
+    params = self.init_trunk(key) | {"embedding": init(embed_key, (self.vocab_size, f.width), jnp.float32)}
+    if not f.tied_head:
+      params["head"] = self.init_unembedding(head_key)
+    return params
+
+  def init_trunk(self, key: jax.Array) -> dict[str, Any]:
+    """Parameters of one more trunk, boxed: all but embedding and unembedding. With an "embedding" beside them `hidden` runs it."""
+    f, std = self.fields, self._embedding_std
+    _, position_key, _, last_key, body_key = jax.random.split(key, 5)
     boxed = lambda key, init, shape, axes: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
-    params = {
-        "embedding": boxed(embed_key, nn.initializers.normal(std), (self.vocab_size, f.width), ("vocab", "embed")),
-        "last": self.init_block(last_key),
-        "norm": self.init_norm(key),
-    }
+    params = {"last": self.init_block(last_key), "norm": self.init_norm(key)}
     if f.num_layers > 1:
       params["body"] = jax.vmap(self.init_block)(jax.random.split(body_key, f.num_layers - 1))
     if f.positions in ("learned", "both"):
@@ -137,22 +142,24 @@ class LM:
     if f.loop_embedding:
       shape = (f.num_loops, f.width)
       params["loops"] = boxed(jax.random.fold_in(position_key, 1), nn.initializers.normal(std), shape, (None, "embed"))
-    if not f.tied_head:
-      params["head"] = self.init_unembedding(head_key)
     return params
 
   def init_block(self, key: jax.Array):
     """Parameters of one more block, boxed: further copies of the last one are heads. Stack them by `jax.vmap` over keys."""
     return self._block.init(key, jnp.zeros((1, 1, self.width)), 1, 1)["params"]
 
-  def init_norm(self, key: jax.Array):
-    """Parameters of one more final norm, boxed."""
-    return Norm(self.fields.norm, self.fields.dtype).init(key, jnp.zeros((1, 1, self.width)))["params"]
+  def init_norm(self, key: jax.Array, width: int | None = None):
+    """Parameters of one more norm, boxed, of a stream as wide as the model's if not told otherwise."""
+    return Norm(self.fields.norm, self.fields.dtype).init(key, jnp.zeros((1, 1, width or self.width)))["params"]
+
+  def init_linear(self, key: jax.Array, inputs: int, outputs: int, axes: tuple[str, str] = ("embed", "mlp")):
+    """Parameters of a linear map without bias, boxed; `linear` applies it. `axes` as in models/layers.py."""
+    init = nn.with_logical_partitioning(kernel_init(self.fields.trunk(), False), axes)
+    return {"kernel": init(key, (inputs, outputs), jnp.float32)}
 
   def init_unembedding(self, key: jax.Array):
-    """One more unembedding (D, V), boxed."""
-    init = nn.with_logical_partitioning(kernel_init(self.fields.trunk(), False), ("embed", "vocab"))
-    return init(key, (self.width, self.vocab_size), jnp.float32)
+    """One more unembedding (D, V), boxed; `unembed({"head": it}, ...)` applies it."""
+    return self.init_linear(key, self.width, self.vocab_size, ("embed", "vocab"))["kernel"]
 
   def apply(self, params, tokens_BxT, num_last: int, free_from: int | None = None):
     """Logits (B, num_last, V), float32, and final, normalised hidden states (B, num_last, D) at the last positions."""
@@ -195,9 +202,13 @@ class LM:
     """The final norm, as `hidden` has been through; its parameters are `params["norm"]`."""
     return Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, x_BxLxD)
 
+  def linear(self, params, x):
+    """A map of `init_linear` over the last axis, in the type of x."""
+    return product(x, params["kernel"])
+
   def unembed(self, params, hidden_BxLxD):
     """Logits (B, L, V), float32, of normalised hidden states. `jax.lax.stop_gradient(params)` keeps a loss from the weights."""
-    head = params["embedding"].T if self.fields.tied_head else params["head"]
+    head = params["head"] if "head" in params else params["embedding"].T  # a tied one is the embedding
     logits = hidden_BxLxD.reshape(-1, hidden_BxLxD.shape[-1]) @ head.astype(hidden_BxLxD.dtype)
     return logits.reshape(*hidden_BxLxD.shape[:-1], -1).astype(jnp.float32)
 
@@ -240,6 +251,10 @@ class LM:
     if self.fields.scan_layers is not None:
       return self
     return dataclasses.replace(self, fields=dataclasses.replace(self.fields, scan_layers=platform != "cpu"))
+
+  @property
+  def _embedding_std(self) -> float:
+    return 0.02 if self.fields.init == "gpt2" else 0.5
 
   @property
   def _block(self) -> Block:

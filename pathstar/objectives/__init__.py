@@ -20,10 +20,13 @@ and overrides what differs from next-token prediction:
 Add one = one file + one line here.
 """
 
+from pathstar.objectives.belief_state import BeliefState
 from pathstar.objectives.branch_only import BranchOnly
+from pathstar.objectives.future_summary import FutureSummary
 from pathstar.objectives.hybrid import Hybrid
 from pathstar.objectives.masked_diffusion import MaskedDiffusion
 from pathstar.objectives.multi_token import MultiToken
+from pathstar.objectives.next_latent import NextLatent
 from pathstar.objectives.next_token import NextToken
 from pathstar.objectives.objective import Objective, with_values
 from pathstar.objectives.pause import Pause
@@ -31,6 +34,7 @@ from pathstar.objectives.ranking import Ranking
 from pathstar.objectives.registers import Registers
 from pathstar.objectives.teacherless import Teacherless
 from pathstar.objectives.token_masking import TokenMasking
+from pathstar.objectives.token_order import TokenOrder
 
 __all__ = ["OBJECTIVES", "Objective", "method", "with_values"]
 
@@ -39,6 +43,10 @@ OBJECTIVES = {
     "teacherless": Teacherless,
     "branch_only": BranchOnly,
     "multi_token": MultiToken,
+    "token_order": TokenOrder,
+    "future_summary": FutureSummary,
+    "next_latent": NextLatent,
+    "belief_state": BeliefState,
     "masked_diffusion": MaskedDiffusion,
     "token_masking": TokenMasking,
     "hybrid": Hybrid,

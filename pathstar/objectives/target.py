@@ -31,11 +31,15 @@ def turned(x_BxL: jax.Array, length_B: jax.Array | None = None) -> jax.Array:
   return jnp.take_along_axis(x_BxL, jnp.expand_dims(index_BxL, range(2, x_BxL.ndim)), axis=1)
 
 
+def weighted_mean(x_BxL: jax.Array, weight_BxL: jax.Array) -> jax.Array:
+  """Mean over the whole batch; what weighs nothing does not count."""
+  return jnp.sum(x_BxL * weight_BxL) / jnp.sum(weight_BxL)
+
+
 def score(logits_BxLxV: jax.Array, batch: dict) -> tuple[jax.Array, Aux]:
   """Weighted mean cross-entropy (nats a token) and its per-position record."""
   # Labels are picked up by a one-hot product: the gradient of a gather is a serial scatter on CPU.
   one_hot = jax.nn.one_hot(batch["target"], logits_BxLxV.shape[-1])
   loss_BxL = optax.losses.softmax_cross_entropy(logits_BxLxV, one_hot)
   weight_BxL = batch["weight"]
-  loss = jnp.sum(loss_BxL * weight_BxL) / jnp.sum(weight_BxL)
-  return loss, Aux(loss_BxL, logits_BxLxV.argmax(-1) == batch["target"], weight_BxL)
+  return weighted_mean(loss_BxL, weight_BxL), Aux(loss_BxL, logits_BxLxV.argmax(-1) == batch["target"], weight_BxL)
