@@ -34,9 +34,9 @@ def test_the_worked_objective_passes_what_all_objectives_pass(tiny, tmp_path, mo
     config = tiny({"objective.name": "goal_head", "objective.goal_weight": 0.3, "train.num_steps": 10})
     params = {"model": nn.meta.unbox(config.model.init(model_key(0))),
               "objective": nn.meta.unbox(config.objective.init(objective_key(0), config.model))}
-    batch = jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6)))
+    subject = checks.Subject(config, params, jax.tree.map(jnp.asarray, config.task.examples(0, "train", np.arange(6))))
     for check in checks.ALL:
-      check(config, params, batch)
+      check(subject)
     [result] = train.train([config], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
     assert result["parameters"] > result["parameters_used"]
     assert {"train/loss_next", "train/loss_goal"} <= train.metrics.read(tmp_path / "run")[-1].keys()

@@ -1,6 +1,6 @@
 """What every objective must be, whatever it is: the checks that the registered ones pass, and that made-up wrong ones are caught by.
 
-Each takes a setting (config, params, batch in the objective's order), untrained, and fails by an AssertionError.
+Each takes an objective, untrained, and fails by an AssertionError.
 """
 
 import jax
@@ -8,14 +8,31 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def _other(config, batch, place):
-  """The batch with another token at a place of the target."""
-  target = batch["target"]
-  return batch | {"target": target.at[:, place].set((target[:, place] + 1) % config.task.num_nodes)}
+class Subject:
+  """An objective at work: config, parameters, a batch in its order, and its functions, each compiled once."""
 
+  def __init__(self, config, params, batch):
+    self.config, self.params, self.batch, self.objective = config, params, batch, config.objective
+    objective, model = config.objective, config.model
+    loss = lambda params, batch, key: objective.loss(model, params, batch, key, jnp.int32(0))
+    self._train = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    self._logits = jax.jit(lambda params, batch: objective.logits(model, params, batch))
+    self._predict = jax.jit(lambda params, batch: objective.predict(model, params, batch, jax.random.key(2)))
 
-def _logits(config, params):
-  return jax.jit(lambda batch: config.objective.logits(config.model, params, batch))
+  def train(self, batch, seed=0):
+    """(loss, aux), gradients."""
+    return self._train(self.params, batch, jax.random.key(seed))
+
+  def logits(self, batch, params=None):
+    return self._logits(params or self.params, batch)
+
+  def predict(self, batch, params=None):
+    return self._predict(params or self.params, batch)
+
+  def other(self, place):
+    """The batch with another token at a place of the target."""
+    target = self.batch["target"]
+    return self.batch | {"target": target.at[:, place].set((target[:, place] + 1) % self.config.task.num_nodes)}
 
 
 def _differs(a, b):
@@ -23,52 +40,45 @@ def _differs(a, b):
   return bool(np.abs(np.asarray(a) - np.asarray(b)).max() > 1e-4)
 
 
-def scores_do_not_see_their_answer(config, params, batch):
-  logits, length = _logits(config, params), batch["target"].shape[1]
-  true = logits(batch)
-  for place in range(length):
-    other = logits(_other(config, batch, place))
+def scores_do_not_see_their_answer(subject):
+  true = subject.logits(subject.batch)
+  for place in range(true.shape[1]):
+    other = subject.logits(subject.other(place))
     assert not _differs(other[:, place], true[:, place]), f"the scores of token {place} change with that token: the answer leaks"
 
 
-def sees_answer_is_what_it_says(config, params, batch):
-  logits, length = _logits(config, params), batch["target"].shape[1]
-  true = logits(batch)
-  seen = any(_differs(logits(_other(config, batch, place)), true) for place in range(length))
-  assert seen == config.objective.sees_answer, f"its scores {'do' if seen else 'do not'} see the answer that is forced on them"
+def sees_answer_is_what_it_says(subject):
+  true = subject.logits(subject.batch)
+  seen = any(_differs(subject.logits(subject.other(place)), true) for place in range(true.shape[1]))
+  assert seen == subject.objective.sees_answer, f"its scores {'do' if seen else 'do not'} see the answer that is forced on them"
 
 
-def one_pass_is_what_is_generated(config, params, batch):
-  if not config.objective.one_pass:
+def one_pass_is_what_is_generated(subject):
+  if not subject.objective.one_pass:
     return
-  generated = jax.jit(lambda batch: config.objective.predict(config.model, params, batch, jax.random.key(2)))(batch)
-  again = _logits(config, params)(batch | {"target": generated.astype(batch["target"].dtype)})
+  generated = subject.predict(subject.batch)
+  again = subject.logits(subject.batch | {"target": generated.astype(subject.batch["target"].dtype)})
   np.testing.assert_array_equal(again.argmax(-1), generated, "one pass over what is generated does not give it again")
 
 
-def predictions_do_not_know_the_answer(config, params, batch):
-  predict = jax.jit(lambda batch: config.objective.predict(config.model, params, batch, jax.random.key(2)))
-  tokens = predict(batch)
-  assert tokens.shape == batch["target"].shape and jnp.issubdtype(tokens.dtype, jnp.integer)
-  assert 0 <= tokens.min() and tokens.max() < config.model.vocab_size
+def predictions_do_not_know_the_answer(subject):
+  tokens = subject.predict(subject.batch)
+  assert tokens.shape == subject.batch["target"].shape and jnp.issubdtype(tokens.dtype, jnp.integer)
+  assert 0 <= tokens.min() and tokens.max() < subject.config.model.vocab_size
   for place in range(tokens.shape[1]):
-    np.testing.assert_array_equal(predict(_other(config, batch, place)), tokens)
+    np.testing.assert_array_equal(subject.predict(subject.other(place)), tokens)
 
 
-def the_loss_scores_what_it_says(config, params, batch):
-  loss = jax.jit(lambda key: config.objective.loss(config.model, params, batch, key, jnp.int32(0)))
-  weights = sum(np.asarray(loss(jax.random.key(i))[1].weight_BxL) for i in range(8))  # some draw what they score
-  assert (weights[np.asarray(batch["weight"]) > 0] > 0).all() == config.objective.scores_all
+def the_loss_scores_what_it_says(subject):
+  weights = sum(np.asarray(subject.train(subject.batch, seed)[0][1].weight_BxL) for seed in range(8))  # some draw what they score
+  assert (weights[np.asarray(subject.batch["weight"]) > 0] > 0).all() == subject.objective.scores_all
 
 
-def what_is_kept_is_enough(config, params, batch):
+def what_is_kept_is_enough(subject):
   """Logits and predictions are the same without the other parameters."""
-  kept = config.objective.kept(params)
-  outputs = lambda params: jax.jit(lambda params, batch: (
-      config.objective.logits(config.model, params, batch),
-      config.objective.predict(config.model, params, batch, jax.random.key(2))))(params, batch)
-  for whole, part in zip(outputs(params), outputs({"objective": {}} | kept), strict=True):
-    np.testing.assert_array_equal(whole, part)
+  kept = {"objective": {}} | subject.objective.kept(subject.params)
+  for of in (subject.logits, subject.predict):
+    np.testing.assert_array_equal(of(subject.batch), of(subject.batch, kept))
 
 
 ALL = (scores_do_not_see_their_answer, sees_answer_is_what_it_says, one_pass_is_what_is_generated, predictions_do_not_know_the_answer,

@@ -139,10 +139,10 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_objective_is_caught_by_the_check_of_what_is_wrong(setting, name):
-  caught = set()
+  caught, subject = set(), checks.Subject(*setting(name))
   for check in checks.ALL:
     try:
-      check(*setting(name))
+      check(subject)
     except AssertionError:
       caught.add(check)
   assert WRONG[name] <= caught
@@ -151,8 +151,9 @@ def test_a_wrong_objective_is_caught_by_the_check_of_what_is_wrong(setting, name
 
 @pytest.mark.parametrize("name", ["pause", "weighted"])
 def test_a_right_one_passes(setting, name):
+  subject = checks.Subject(*setting(name))
   for check in checks.ALL:
-    check(*setting(name))
+    check(subject)
 
 
 def test_tokens_and_positions_of_its_own_have_room_in_the_model(setting):
