@@ -123,9 +123,7 @@ class LM:
     embed_key, _, head_key, *_ = jax.random.split(key, 5)
     init = nn.with_logical_partitioning(nn.initializers.normal(self._embedding_std), ("vocab", "embed"))
     params = self.init_trunk(key) | {"embedding": init(embed_key, (self.vocab_size, f.width), jnp.float32)}
-    if not f.tied_head:
-      params["head"] = self.init_unembedding(head_key)
-    return params
+    return params if f.tied_head else params | {"head": self.init_unembedding(head_key)}
 
   def init_trunk(self, key: jax.Array) -> dict[str, Any]:
     """Parameters of one more trunk, boxed: all but embedding and unembedding. With an "embedding" beside them `hidden` runs it."""

@@ -35,7 +35,7 @@ class MultiToken(NextToken):
     super().__post_init__()
     most = self.task.prefix_length
     require(1 <= self.k <= most, "objective.k", self.k, f"between 1 and {most}, the tokens of the problem of {self.task}")
-    require(self.k > 1 or not self.sequential, "objective.sequential", self.sequential, "False with objective.k = 1, which has no other head")
+    require(self.k > 1 or not self.sequential, "objective.sequential", self.sequential, "False with objective.k = 1, the only head")
     require(self.heads_weight >= 0, "objective.heads_weight", self.heads_weight, "a number >= 0")
 
   def init(self, key: jax.Array, model) -> dict:

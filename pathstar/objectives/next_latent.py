@@ -63,8 +63,8 @@ class NextLatent(NextToken):
   def loss(self, model, params, batch: dict, key: jax.Array, step: jax.Array) -> tuple[jax.Array, Aux]:
     tokens_BxT, length = self.inputs(batch), batch["target"].shape[1]
     weight_BxL = self.weight(batch)
-    # Tokens after the end of a shorter answer are nobody's.
-    real_BxT = jnp.pad(batch["weight"][:, :-1] > 0, ((0, 0), (self.task.prefix_length, 0)), constant_values=True)
+    # Padding before a shorter problem, and after a shorter answer, is nobody's.
+    real_BxT = jnp.concatenate([batch["prefix"] != self.task.dummy, batch["weight"][:, :-1] > 0], axis=1)
     output_BxTxD = model.hidden(params["model"], tokens_BxT, tokens_BxT.shape[1])
     loss, record = score(model.unembed(params["model"], output_BxTxD[:, -length:]), batch | {"weight": weight_BxL})
     fixed = jax.lax.stop_gradient(params["model"])

@@ -23,9 +23,10 @@ def setting(tiny):
                                             "objective": config.objective.init(objective_key(0), config.model)}))()
     batch = jax.tree.map(np.asarray, config.task.examples(0, "train", np.arange(6)))
     weight = np.random.default_rng(0).uniform(1, 3, (6, 4)) * (np.arange(4) < np.array(END)[:, None])
-    target = batch["target"].copy()
+    prefix, target = batch["prefix"].copy(), batch["target"].copy()
     target[0, 3] = target[0, 1]
-    return config, params, batch | {"weight": weight.astype(np.float32), "target": target}
+    prefix[1, :3] = config.task.dummy  # a problem that is shorter
+    return config, params, batch | {"weight": weight.astype(np.float32), "target": target, "prefix": prefix}
 
   return make
 
@@ -101,7 +102,7 @@ def test_future_summary_is_binary_cross_entropy_against_what_comes_after_the_nex
 @pytest.mark.parametrize("horizon", [1, None])
 def test_next_latent_follows_the_dynamics_from_every_token(setting, horizon):
   config, params, batch = setting("next_latent", horizon=horizon, latent_weight=0.5, kl_weight=0.25)
-  _, hidden, embedded = states(config, params, batch)
+  tokens, hidden, embedded = states(config, params, batch)
   steps, first, time = horizon or 2, config.task.prefix_length - 1, hidden.shape[1]
   own, head = params["objective"], np.asarray(params["model"]["head"], np.float64)
   latent, kl = [[] for _ in range(steps)], [[] for _ in range(steps)]
@@ -116,7 +117,8 @@ def test_next_latent_follows_the_dynamics_from_every_token(setting, horizon):
             x = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
           h, true, j = h + x @ np.asarray(own["third"]["kernel"]), hidden[b, t + i], t + i - first
           gap = np.abs(h - true)
-          latent[i - 1].append((np.where(gap < 1, gap**2 / 2, gap - 0.5).mean(), j - 1 < END[b]))
+          real = tokens[b, t + i] != config.task.dummy if j <= 0 else j - 1 < END[b]
+          latent[i - 1].append((np.where(gap < 1, gap**2 / 2, gap - 0.5).mean(), real))
           if j >= 0:
             p, q = log_softmax(true @ head), log_softmax(h @ head)
             kl[i - 1].append(((np.exp(p) * (p - q)).sum(), batch["weight"][b, j]))
