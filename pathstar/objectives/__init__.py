@@ -24,6 +24,7 @@ from pathstar.objectives.belief_state import BeliefState
 from pathstar.objectives.branch_only import BranchOnly
 from pathstar.objectives.future_summary import FutureSummary
 from pathstar.objectives.hybrid import Hybrid
+from pathstar.objectives.joint_multi_token import JointMultiToken
 from pathstar.objectives.masked_diffusion import MaskedDiffusion
 from pathstar.objectives.multi_token import MultiToken
 from pathstar.objectives.next_latent import NextLatent
@@ -53,6 +54,7 @@ OBJECTIVES = {
     "ranking": Ranking,
     "pause": Pause,
     "registers": Registers,
+    "joint_multi_token": JointMultiToken,
 }
 
 

@@ -206,6 +206,38 @@ def real(tiny, batch, **fields):
   return made.objective, made.model, params, np.asarray(batch["target"]), np.asarray(batch["weight"])
 
 
+def layernorm(x_D, scale_D):
+  return (x_D - x_D.mean()) / np.sqrt(x_D.var() + 1e-5) * scale_D
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_joint_multi_token_writes_the_next_tokens_after_each_hidden_state(tiny, batch, horizon):
+  objective, model, params, target, weight = real(tiny, batch, name="joint_multi_token", horizon=horizon, joint_weight=0.6)
+  loss, aux = jax.jit(lambda params: objective.loss(model, params, batch, jax.random.key(0), 0))(params)
+  tokens = np.asarray(objective.inputs(batch))
+  hidden = np.asarray(jax.jit(lambda params, tokens: model.hidden(params, tokens, 4))(params["model"], tokens), np.float64)
+  own, table, head = params["objective"], np.asarray(params["model"]["embedding"]), np.asarray(params["model"]["head"])
+  kernel = {name: np.asarray(own[name]["kernel"], np.float64) for name in ("query", "key", "value", "out")}
+  costs, weights = np.zeros(horizon + 1), np.zeros(horizon + 1)
+  for b, t in itertools.product(range(5), range(4)):
+    seen = [tokens[b, TASK.prefix_length - 1 + t], *target[b, t:]]  # x_t and what comes after it
+    for i in range(min(horizon, 3 - t) + 1):
+      u = [layernorm(table[seen[j]] + own["gate"]["scale"][0] * hidden[b, t], own["norm_in"]["scale"]) for j in range(i + 1)]
+      mixed = np.zeros(16)
+      for h in range(4):
+        part = slice(4 * h, 4 * h + 4)
+        scores = [u[i] @ kernel["query"][:, part] @ (u[j] @ kernel["key"][:, part]) / 2 + own["bias"][h, i - j] for j in range(i + 1)]
+        p = np.exp(scores) / np.exp(scores).sum()
+        mixed[part] = sum(p[j] * (u[j] @ kernel["value"][:, part]) for j in range(i + 1))
+      y = mixed @ kernel["out"] + (hidden[b, t] if i else 0)
+      costs[i] += weight[b, t + i] * cross_entropy(layernorm(y, own["norm_out"]["scale"]) @ head, target[b, t + i])
+      weights[i] += weight[b, t + i]
+  costs /= weights
+  assert [float(aux.terms[name]) for name in ("next", "joint")] == pytest.approx([costs[0], costs[1:].mean()], rel=1e-4)
+  assert float(loss) == pytest.approx(costs[0] + 0.6 * costs[1:].mean(), rel=1e-4)
+  assert not {"query", "key", "bias"} & objective.kept(params)["objective"].keys()
+
+
 @pytest.mark.parametrize("key", range(3))
 def test_registers_predict_further_ahead_from_what_came_before_them(tiny, batch, key):
   objective, model, params, target, weight = real(tiny, batch, name="registers", max_offset=3, register_weight=0.4)
@@ -247,6 +279,8 @@ def test_values_are_those_of_each_run_of_a_pack(batch, table, name, fields):
     ("pause", {"num_pauses": 0}, "objective.num_pauses = 0: must be an integer >= 1"),
     ("registers", {"max_offset": 5}, "objective.max_offset = 5: must be between 1 and 4"),
     ("registers", {"register_weight": 1.1}, "objective.register_weight = 1.1: must be between 0 and 1"),
+    ("joint_multi_token", {"horizon": 4}, "objective.horizon = 4: must be between 1 and 3, or None"),
+    ("joint_multi_token", {"joint_weight": -1.0}, "objective.joint_weight = -1.0: must be a number >= 0"),
     ("masked_diffusion", {"min_rate": 0.5, "max_rate": 0.2}, "objective.max_rate = 0.2: must be between objective.min_rate = 0.5 and 1"),
     ("masked_diffusion", {"weighting": "t"}, "objective.weighting = 't': must be one of 1/t, none, focal"),
     ("masked_diffusion", {"decoding": "confidence"}, "did you mean 'confident'?"),
