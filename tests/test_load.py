@@ -132,9 +132,10 @@ def test_each_line_of_a_file_is_answered(folder, run, tmp_path, capsys):
   said = capsys.readouterr()
   with open(tmp_path / "out.csv") as file:
     rows = list(csv.DictReader(file))
-  assert [row["example"] for row in rows] == lines and [row["answer"] for row in rows] == run.predict(lines)
-  right = [row["right"] == "right" for row in rows]
-  assert right == [row["example"] == row["answer"] for row in rows] and f"{sum(right)} of 8 are right" in said.err
+  assert [row["question"] + row["right_answer"] for row in rows] == lines
+  assert [row["question"] + row["answer"] for row in rows] == run.predict(lines)
+  right = [row["verdict"] == "right" for row in rows]
+  assert right == [row["right_answer"] == row["answer"] for row in rows] and f"{sum(right)} of 8 are right" in said.err
   assert cli.run(eval_command.main, argv) == 2 and "can't be written" in capsys.readouterr().err  # it is there
   (tmp_path / "backwards.txt").write_text(lines[0].split("=")[0] + "=" + ",".join(lines[0].split("=")[1].split(",")[::-1]) + "\n")
   assert cli.run(eval_command.main, [f"--workdir={folder}", f"--data={tmp_path / 'backwards.txt'}"]) == 2

@@ -1,12 +1,10 @@
 """Evaluates a run's newest checkpoint, on the test split or on a file in the authors' format."""
 
 import argparse
-import codecs
 import csv
 import functools
 import json
 import math
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +12,7 @@ import jax
 
 from pathstar import evals, run
 from pathstar.errors import UserError
+from pathstar.tasks import files
 from pathstar.training import data
 
 
@@ -22,14 +21,14 @@ def main(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser("pathstar eval", description="Evaluates a checkpoint.")
   parser.add_argument("--workdir", required=True, help="folder of the run")
   parser.add_argument("--data", help="examples in the authors' format, one a line (default: the run's test split)")
-  parser.add_argument("--out", help="file to write each example of --data to, with the model's answer, and whether it is right (CSV); must "
-                      "not exist")
+  parser.add_argument("--out", help="file to write to, as CSV, each question of --data, the model's answer, the right one, and whether "
+                      "it is right or wrong; must not exist")
   parser.add_argument("--no_decode", action="store_true", help="leave out what decodes token by token")
   args = parser.parse_args(argv)
   if args.out and args.data is None:
     raise UserError("--out: says what becomes of each line of --data, which is not given")
   loaded = run.load(args.workdir)
-  batch = data.eval_examples(loaded.config, "test") if args.data is None else _read(loaded.task, args.data)
+  batch = data.eval_examples(loaded.config, "test") if args.data is None else files.read(loaded.task, args.data, "--data")
   means = jax.jit(functools.partial(evals.of_logits, loaded.config))(loaded.params, batch)
   if not args.no_decode:
     means = evals.together(means, jax.jit(functools.partial(evals.of_tokens, loaded.config))(loaded.params, batch)[0])
@@ -43,31 +42,20 @@ def main(argv: Sequence[str]) -> int:
 
 def _write(loaded: run.Run, batch: dict, out: str) -> None:
   """One row an example."""
-  right = loaded.task.to_text(batch)
-  answers = loaded.predict(right)
+  lines = loaded.task.to_text(batch)
+  told = [_parts(line) for line in loaded.predict(lines)]
+  rows = [(*_parts(line), answer) for line, (_, answer) in zip(lines, told, strict=True)]
   try:
     with open(out, "x", newline="") as file:
-      rows = csv.writer(file, lineterminator="\n")
-      rows.writerow(("example", "answer", "right"))
-      rows.writerows((line, told, "right" if told == line else "wrong") for line, told in zip(right, answers, strict=True))
+      table = csv.writer(file, lineterminator="\n")
+      table.writerow(("question", "answer", "right_answer", "verdict"))
+      table.writerows((question, answer, right, "right" if answer == right else "wrong") for question, right, answer in rows)
   except OSError as error:
     raise UserError(f"--out = {out!r}: can't be written ({error.strerror})") from None
-  print(f"{sum(told == line for line, told in zip(right, answers))} of {len(right)} are right, in {out}", file=sys.stderr)
+  print(f"{sum(answer == right for _, right, answer in rows)} of {len(rows)} are right, in {out}", file=sys.stderr)
 
 
-def _read(task, path: str) -> dict:
-  try:
-    content = pathlib.Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-  except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-    raise UserError(f"--data = {path!r}: can't be read ({error})") from None
-  try:
-    return task.from_text(_text(number, line) for number, line in enumerate(content.split(b"\n"), 1))
-  except UserError as error:
-    raise UserError(f"{path}: {error}") from None
-
-
-def _text(number: int, line: bytes) -> str:
-  try:
-    return line.decode()
-  except UnicodeDecodeError as error:
-    raise UserError(f"line {number}: is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})") from None
+def _parts(line: str) -> tuple[str, str]:
+  """A line as its question, up to and with `=`, and the answer."""
+  question, equals, answer = line.rpartition("=")
+  return question + equals, answer

@@ -9,6 +9,7 @@ import numpy as np
 from pathstar.commands import cli
 from pathstar.errors import UserError, choose, require
 from pathstar.tasks import draw
+from pathstar.training import data
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
   require(args.n >= 1, "--n", args.n, "an integer >= 1")
   choose("--split", args.split, ("train", "test"))
   resolved = loaded.resolve()
-  batch = resolved.task.examples(resolved.seed, args.split, np.arange(args.n))
+  batch = data.examples(resolved, resolved.seed, args.split, np.arange(args.n))
   lines = resolved.task.to_text(batch)
   if args.out:
     try:

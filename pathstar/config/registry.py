@@ -11,11 +11,12 @@ from pathstar.config import sections
 from pathstar.config.declare import Field, Kind, cast, declared
 from pathstar.errors import UserError, nearest, shown
 from pathstar.models.lm import ModelFields
+from pathstar.tasks.files import Files
 
 # Fields that runs of one pack may differ in: values in the compiled program, not its shape. Objectives add their own.
 VALUE_FIELDS = ("seed", "optimizer.learning_rate", "optimizer.weight_decay")
 # Fields that may change between two starts of one workdir: they do not change what is computed.
-FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints")
+FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints", "task.train_file", "task.test_file")  # not: what these hold
 
 SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}
 # Every field of version 0.1, which recorded them all, in use or not.
@@ -36,13 +37,14 @@ _ALONE = {"seed": (int, 0), "mesh": (str, "auto"), "task.name": (str, "path_star
 
 @functools.cache
 def _parts() -> dict[tuple[str, str], dict[str, Field]]:
-  """(section, what declares it) -> its fields by dotted name. "" declares those that every config has."""
+  """(section, what declares it) -> its fields by dotted name. "" declares those that every config has, "files" those of one with files."""
   every = [(s, dataclass) for s, dataclass in (("data", sections.Data), ("model", ModelFields), ("optimizer", sections.Optimizer),
                                                ("train", sections.Train), ("eval", sections.Eval))]
   dotted = lambda section, fields: {f"{section}.{name}": field for name, field in fields.items()}
   found = {("", ""): {name: Field(Kind(kind), default, "pathstar.config") for name, (kind, default) in _ALONE.items()}}
   for section, owner in every:
     found["", ""] |= dotted(section, declared(owner))
+  found["files", ""] = dotted("task", declared(Files))
   for name, task in tasks.TASKS.items():
     found["task", name] = dotted("task", declared(task))
   for name, mixer in models.MIXERS.items():
@@ -56,7 +58,7 @@ def _parts() -> dict[tuple[str, str], dict[str, Field]]:
   for name, module in evals.EVALS.items():
     found["eval", name] = dotted("eval", declared(module.Fields)) if hasattr(module, "Fields") else {}
   for (section, _), fields in found.items():
-    if section and (reserved := fields.keys() & _ALONE.keys()):
+    if section not in ("", "files") and (reserved := fields.keys() & _ALONE.keys()):
       raise UserError(f"{fields[min(reserved)].place}: the name {min(reserved)} is taken: it says which {section} is chosen")
   return found
 
@@ -82,7 +84,8 @@ def clear() -> None:
 
 def used(flat: Mapping[str, Any], applied: tuple[str, ...]) -> list[str]:
   """Names of the fields in use by the chosen task, mixer, objective and the evaluations `applied`, in the order of `schema`."""
-  chosen = [("", ""), *((section, flat[name]) for section, name in SELECTORS.items()), *(("eval", name) for name in applied)]
+  files = [("files", "")] if any(flat[name] is not None for name in _parts()["files", ""]) else []
+  chosen = [("", ""), *files, *((section, flat[name]) for section, name in SELECTORS.items()), *(("eval", name) for name in applied)]
   names = set().union(*(_parts()[part] for part in chosen))
   return [name for name in schema() if name in names]
 

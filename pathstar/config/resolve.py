@@ -19,6 +19,7 @@ from pathstar.devices.mesh import check_mesh
 from pathstar.errors import UserError, choose, require, shown
 from pathstar.models.lm import LM, ModelFields
 from pathstar.tasks.counter import TEST_SHARE
+from pathstar.tasks.files import Files
 
 _MAX_STEPS_PER_CALL = 50
 _SECTIONS = {"data": Data, "optimizer": Optimizer, "train": Train, "eval": Eval}
@@ -29,6 +30,7 @@ class Config:
   """A validated config.
 
   Attributes:
+    files: where examples come from, if they are not drawn.
     evals: fields that evaluations declare, by the evaluation's name.
     measured: the evaluations that apply, each with what it reads: logits | tokens.
     fields: the fields in use, by dotted name, as given.
@@ -44,6 +46,7 @@ class Config:
   eval: Eval
   mesh: str
   evals: Mapping[str, Any]
+  files: Files | None = None
   measured: tuple[tuple[str, str], ...] = ()
   fields: Mapping[str, Any] | None = None
 
@@ -107,12 +110,13 @@ class Config:
     return dataclasses.replace(self, seed=seed, fields=types.MappingProxyType({**self.fields, **values}), **changed)
 
 
-def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None) -> Config:
+def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None, read_files: bool = True) -> Config:
   """Validates every field and builds what they describe.
 
   Args:
     config: a ConfigDict; or a mapping of dotted names, where what it lacks is at its default.
     given: the fields that were set on purpose, which something must use; None: all that are not at their defaults.
+    read_files: whether files with examples are read and checked; False: what is recorded of them stands.
 
   Raises:
     UserError: names the field at fault.
@@ -124,10 +128,11 @@ def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None) ->
   choose("objective.name", flat["objective.name"], objectives.OBJECTIVES)
   choose("model.mixer", flat["model.mixer"], models.MIXERS)
   task = tasks.TASKS[flat["task.name"]](**section("task", flat["task.name"]))
+  files = _files(flat, task, read_files)
   objective = objectives.OBJECTIVES[flat["objective.name"]](task, **section("objective", flat["objective.name"]))
   model = models.build(plain("model", ModelFields), section("model", flat["model.mixer"]), objective.vocab_size, objective.max_length)
   resolved = Config(
-      seed=flat["seed"], task=task, model=model, objective=objective, mesh=flat["mesh"],
+      seed=flat["seed"], task=task, model=model, objective=objective, mesh=flat["mesh"], files=files,
       **{name: plain(name, owner) for name, owner in _SECTIONS.items()},
       evals={name: module.Fields(**section("eval", name)) for name, module in evals.EVALS.items() if hasattr(module, "Fields")})
   fields_of = lambda applied: types.MappingProxyType({name: flat[name] for name in registry.used(flat, applied)})
@@ -166,7 +171,7 @@ def recorded(fields: Mapping[str, Any]) -> Config:
     if name not in fields:
       raise UserError(f"config.json: has no {name}; it is damaged or not a run's")
   unknown = [name for name in fields if name not in registry.schema()]
-  config = resolve({name: value for name, value in fields.items() if name not in unknown}, given=())
+  config = resolve({name: value for name, value in fields.items() if name not in unknown}, given=(), read_files=False)
   # A file of version 0.1 lists everything: what is unknown there may be of a part that is not used either.
   lists_everything = set(registry.VERSION_0_1) <= fields.keys()
   for name in unknown:
@@ -184,6 +189,21 @@ def differences(config: Config, old: Mapping[str, Any]) -> list[str]:
   return [f"{name}: {shown(then, name)} there, {shown(now, name)} now" for name in names if then.get(name) != now.get(name)]
 
 
+def _files(flat: dict[str, Any], task: Any, read: bool) -> Files | None:
+  """The files that examples come from; None: they are drawn. What they hold, and how many examples, is written into `flat`."""
+  files = Files(**{field.name: flat[f"task.{field.name}"] for field in dataclasses.fields(Files)})
+  if files.train_file is None or not read:
+    return None if files.train_file is None else files
+  files = files.checked(task)
+  flat |= {"task.train_content": files.train_content, "task.test_content": files.test_content}
+  for split in ("train", "test"):
+    name, number = f"data.num_{split}", files.number(task, split)
+    if flat[name] == registry.schema()[name].default:
+      flat[name] = number
+    require(flat[name] <= number, name, flat[name], f"at most {number}, the examples of {getattr(files, f'{split}_file')}")
+  return files
+
+
 def _check_fit(config: Config) -> None:
   """Errors that two fields make together."""
   require(0 <= config.seed < 2**31, "seed", config.seed, "in [0, 2^31)")
@@ -192,7 +212,7 @@ def _check_fit(config: Config) -> None:
   problems = config.task.num_problems()
   for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),
                               ("data.num_test", config.data.num_test, TEST_SHARE)):
-    if wanted / share > problems:
+    if config.files is None and wanted / share > problems:
       raise UserError(f"{name} = {wanted!r}: must be at most {int(problems * share)}: {config.task} with {problems} problems "
                       "in all has no more in this split")
   for name, number in (("train.batch_size", config.train.batch_size), ("data.num_train", config.data.num_train or 0)):

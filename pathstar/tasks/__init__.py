@@ -8,6 +8,7 @@
     separator                                    token of the target after which the answer begins; None: no trace
     branch                                       place of the branch token in the answer, or None
     to_text(batch), from_text(lines)             its file format
+    problems(batch) -> uint64_B                  the same for examples of one problem; without it, no examples from files (files.py)
     slug, str(task)                              its name in run ids and in tables
     year, source                                 of the table in the README
 

@@ -93,6 +93,12 @@ class Addition:
     low, high = np.sort(problem["operands"], axis=1).T
     return counter.fold(counter.fold(counter.GOLDEN[None], low), high)
 
+  def problems(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """A hash (B,) of each example's problem: the same for a+b and b+a."""
+    n, powers = self.digits, 10 ** np.arange(self.digits - 1, -1, -1, dtype=np.int64)
+    prefix = batch["prefix"].astype(np.int64)
+    return self._identity({"operands": np.stack([prefix[:, :n] @ powers, prefix[:, n + 1:-1] @ powers], axis=1)})
+
   def _encode(self, operand_Bx2) -> dict[str, np.ndarray]:
     size, n = len(operand_Bx2), self.digits
     prefix = np.full((size, self.prefix_length), _EQUALS, np.int32)

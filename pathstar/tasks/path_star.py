@@ -240,6 +240,11 @@ class PathStar:
       arm_BxD = counter.fold(arm_BxD, arms[:, :, position])
     return counter.mix(arm_BxD.sum(axis=1))
 
+  def problems(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """A hash (B,) of each example's problem: the same for the same arms and goal, whatever the order of arms and edges."""
+    goal_arm = np.argmax((batch["arms"] == batch["goal"][:, None, None]).any(axis=2), axis=1)
+    return self._identity({"arms": batch["arms"], "goal_arm": goal_arm})
+
   def to_text(self, batch: dict[str, np.ndarray]) -> list[str]:
     """The batch in the authors' file format, which has no traces, one line an example."""
     return star_text.write(self, batch)

@@ -29,6 +29,11 @@ def train_index(config: Config, seed, position) -> np.ndarray:
   return counter.shuffled(offset, key, size) * siblings + sibling
 
 
+def examples(config: Config, seed, split: str, index_B) -> dict[str, np.ndarray]:
+  """Examples of a split by index: drawn by the task, or from the config's files, which know no seeds."""
+  return config.task.examples(seed, split, index_B) if config.files is None else config.files.examples(config.task, split, index_B)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainSource(grain.sources.RandomAccessDataSource):
   """Record i = steps i * K .. (i + 1) * K - 1: arrays of shape (K, R, B, ...), restricted to this process's part.
@@ -53,7 +58,7 @@ class TrainSource(grain.sources.RandomAccessDataSource):
     shape = (len(step_K), len(seed_R), len(row_B))
     position = np.broadcast_to((step_K[:, None] * size + row_B)[:, None, :], shape).ravel()
     seed = np.broadcast_to(seed_R[None, :, None], shape).ravel()
-    flat = config.task.examples(seed, "train", train_index(config, seed, position))
+    flat = examples(config, seed, "train", train_index(config, seed, position))
     names = dict.fromkeys((*TRAIN_KEYS, *config.objective.batch_keys))
     return {name: flat[name].reshape(shape + flat[name].shape[1:]) for name in names}
 
@@ -72,4 +77,4 @@ def eval_examples(config: Config, split: str) -> dict[str, np.ndarray]:
   Of the training split they are those that training sees first, so that a run of less than an epoch has seen them all.
   """
   number = np.arange(config.eval.num_examples)
-  return config.task.examples(config.seed, split, number if split == "test" else train_index(config, config.seed, number))
+  return examples(config, config.seed, split, number if split == "test" else train_index(config, config.seed, number))
