@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib.image import imread
 
 from pathstar.commands import report as report_command
@@ -143,8 +144,11 @@ def test_the_scoreboard_is_what_the_csv_files_say():
   results = ROOT / "results"
   board = scoreboard.markdown(results)
   assert board in (results / "README.md").read_text()
-  assert scoreboard.summary(results) in (ROOT / "README.md").read_text()
-  linked = re.findall(r"\]\(([^)]+)\)", board)
+  assert scoreboard.summary(results) in (results / "README.md").read_text()
+  assert scoreboard.summary(results, "results/README.md") in (ROOT / "README.md").read_text()
+  linked = re.findall(r"\]\(([^)#]+)\)", board)
+  for number in re.findall(r"\(#claim-(\w+)\)", scoreboard.summary(results)):
+    assert f'<a id="claim-{number}"></a>' in board
   assert linked and all((results / link).exists() for link in linked)
 
 
@@ -152,9 +156,12 @@ def test_every_report_of_a_claims_config_has_a_line(tmp_path):
   for folder, device in (("failure", "cpu:cpu"), ("failure_paper", "gpu:NVIDIA H200")):
     report.write(tmp_path / folder, folder, [run()], [], {
         "command": "pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/x", "devices": [device]})
-  lines = [line for line in scoreboard.markdown(tmp_path).splitlines() if line.startswith("| 1 |")]
-  assert len(lines) == 2 and "NVIDIA H200, 1 runs" in lines[1] and "held" in lines[1] and "CPU, 1 runs" in lines[0]
-  assert "| 12 | Teacherless training learns addition from fewer examples. | not run |  |" in scoreboard.summary(tmp_path)
+  lines = [line for line in scoreboard.summary(tmp_path).splitlines() if line.startswith("| [1]")]
+  assert len(lines) == 2 and all("| 1 of 1 (21 to 100 %) |" in line for line in lines)
+  assert "| CPU |" in lines[0] and "| NVIDIA H200 |" in lines[1]
+  board = scoreboard.markdown(tmp_path)
+  assert "NVIDIA H200, 1 runs" in board and "| G(2,5) | 0.50; on train 0.50 | 1 of 1 (21 to 100 %) | 48 to 50 % |" in board
+  assert "| [12](#claim-12) | Teacherless training learns addition from fewer examples. |  | not run |  |" in scoreboard.summary(tmp_path)
 
 
 def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_path):
@@ -163,9 +170,25 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   report.write(tmp_path / "failure", "failure", [guess], [], source("failure"))
   report.write(tmp_path / "failure_first", "failure_first", [plans], [], source("failure") | {"superseded_by": "failure"})
   report.write(tmp_path / "timeline", "timeline", [guess, plans], [], source("timeline"))
-  [line] = [line for line in scoreboard.markdown(tmp_path).splitlines() if line.startswith("| 1 |")]
-  assert "[failure_first](failure_first/README.md) 0 of 1; [timeline](timeline/README.md) 1 of 2" in line
-  assert "training set too. | held in 1 of 1 | 1 of 3 |" in scoreboard.summary(tmp_path)
+  at = "of {} at length 5 and more"
+  assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
+          in scoreboard.markdown(tmp_path))
+  assert "training set too (length 5 and more). | CPU | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
+
+
+def test_lengths_are_told_apart_where_they_decide(tmp_path):
+  plans = {"length": 4, "problem": "G(2,4)", "exact_match_test": 0.9, "exact_match_train": 0.9}
+  runs = [run(), run(seed=1), run(**plans), run(**plans, seed=1)]
+  claim = claims.CLAIMS[0]
+  assert {name: (one.held, one.of) for name, one in claims.lots(claim, runs).items()} == {"length 5 and more": (2, 2), "length 4": (0, 2)}
+  assert claims.lots(claims.CLAIMS[1], runs).keys() == {""}
+
+
+def test_the_interval_of_a_rate_is_wilsons():
+  """Against the one of scipy."""
+  for held, of in ((0, 1), (1, 1), (3, 12), (12, 12), (93, 113)):
+    want = scipy.stats.binomtest(held, of).proportion_ci(method="wilson")
+    np.testing.assert_allclose(claims.interval(held, of), (want.low, want.high), atol=1e-6)
 
 
 def test_a_scoreboard_of_nothing_is_refused(tmp_path):

@@ -1,11 +1,11 @@
-"""The scoreboard of all claims, results/README.md: computed from the CSV files of the reports beside it."""
+"""The scoreboard of all claims, results/README.md: a section a claim, computed from the CSV files of the reports beside it."""
 
 import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from pathstar.errors import UserError
-from pathstar.reports.claims import CLAIMS, NEAR, Verdict, is_made_for, verdict
+from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
 from pathstar.reports.rows import defined, paths, read_csv
 from pathstar.storage import workdir
 
@@ -44,33 +44,76 @@ def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
+def _rate(held: int, of: int) -> str:
+  """`12 of 12 (76 to 100 %)`: how many agree, with the 95 % interval of the rate."""
+  low, high = interval(held, of)
+  return f"{held} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def _counts(claim: Claim, reports: Iterable[Report]) -> dict[str, tuple[int, int]]:
+  """How many runs agree with a claim, of those that can tell, in all of these reports, by lot."""
+  found = {}
+  for _, runs, _ in reports:
+    for lot, said in lots(claim, runs).items():
+      held, of = found.get(lot, (0, 0))
+      found[lot] = (held + said.held, of + said.of)
+  return found
+
+
+def summary(root: pathlib.Path, below: str = "") -> str:
+  """Markdown: a line a claim, report of its config, and lot of runs; `below`: where the sections are that claims link to."""
+  rows = []
+  for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
+    elsewhere = _counts(claim, [report for report, _ in others])
+    number, text = f"[{claim.number}]({below}#claim-{claim.number})", claim.text
+    said_of = [(scale(runs, source, brief=True), lot, said) for (_, runs, source), _ in own for lot, said in lots(claim, runs).items()]
+    told = {lot for _, lot, _ in said_of}
+    said_of += [("", lot, None) for lot in elsewhere if lot not in told]
+    for where, lot, said in said_of or [("", "", None)]:
+      held, of = elsewhere.pop(lot, (0, 0))
+      rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where,
+                   "not run" if said is None else _rate(said.held, said.of) if said.of else said.word, f"{held} of {of}" if of else ""])
+      text = "The same."
+  return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
+
+
 def markdown(root: pathlib.Path) -> str:
-  """Markdown: all claims, from the reports in `root`, with a row for each report of the claim's config."""
-  rows = []
+  """Markdown: a section a claim, from the reports in `root`, with a part for each report of the claim's config."""
+  parts = []
   for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
-    elsewhere = "; ".join(f"[{folder.name}]({folder.name}/README.md) {said.held} of {said.of}" for (folder, *_), said in others)
-    for (folder, runs, source), said in own:
-      file = f"{folder.name}/{claim.figure}.png"
-      rows.append([claim.number, claim.text, claim.paper, f"[{folder.name}]({folder.name}/README.md): {said.found}", scale(runs, source),
-                   said.word, elsewhere, f"[figure]({file})" if (root / file).exists() else ""])
-    if not own:
-      rows.append([claim.number, claim.text, claim.paper, "", "", "not run", elsewhere, ""])
-  head = ["claim", "what it says", "the paper reports", "ours", "scale", "verdict", "other runs, by the same check", "figure"]
-  return _lines(head, rows)
+    parts += [f'<a id="claim-{claim.number}"></a>', f"## {claim.number}. {claim.text}", "",
+              f"The paper: {claim.paper}. Criterion: {claim.criterion}.", ""]
+    parts += [line for (folder, runs, source), said in own for line in _section(root, folder, runs, source, said)]
+    parts += [] if own else ["Not run.", ""]
+    if others:
+      parts += ["Other runs, by the same check: " + "; ".join(
+          f"[{folder.name}]({folder.name}/README.md) " + ", ".join(
+              f"{one.held} of {one.of}" + f" at {lot}" * bool(lot) for lot, one in lots(claim, runs).items() if one.of)
+          for (folder, runs, _), _ in others) + ".", ""]
+  return "\n".join(parts)
 
 
-def summary(root: pathlib.Path) -> str:
-  """Markdown for the front page: claim, verdict of each report of its config, and how many of all other runs agree."""
-  rows = []
-  for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
-    held, of = (sum(getattr(said, name) for _, said in others) for name in ("held", "of"))
-    rows.append([claim.number, claim.text, "; ".join(said.word for _, said in own) or "not run", f"{held} of {of}" if of else ""])
-  return _lines(["claim", "what it says", "verdict", "other runs"], rows)
+def _section(root: pathlib.Path, folder: pathlib.Path, runs: Sequence[dict], source: dict, said: Verdict) -> list[str]:
+  """What one report says of a claim: verdict, table, figure."""
+  claim, name = said.claim, folder.name
+  words = [(f"{_rate(one.held, one.of)} agree" if one.of else one.word) + f" at {lot}" * bool(lot)
+           for lot, one in lots(claim, runs).items()]
+  at = lambda case: next((text for start, text in claim.paper_at.items() if case.setting.startswith(start)), "")
+  counted, compared = any(case.of for case in said.cases), any(at(case) for case in said.cases)
+  head = ["setting", claim.measured, *["runs that agree"] * counted, *["the paper"] * compared]
+  rows = [[case.setting, case.measured, *[_rate(case.held, case.of) if case.of else ""] * counted, *[at(case)] * compared]
+          for case in said.cases]
+  figure = f"{name}/{claim.figure}.png"
+  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {scale(runs, source)}.", "",
+          *([_lines(head, rows)] if rows else [said.found, ""]),
+          *([f"![{claim.text}]({figure})", ""] if (root / figure).exists() else [])]
 
 
-def scale(runs: Sequence[dict], source: dict) -> str:
-  """In words: hardware, number of runs and minutes, node ids, size of the models, and the note of a report."""
+def scale(runs: Sequence[dict], source: dict, brief: bool = False) -> str:
+  """In words: hardware, number of runs and minutes, node ids, size of the models, and the note of a report; `brief`: hardware alone."""
   devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in source.get("devices", ["unknown hardware"])}
+  if brief:
+    return ", ".join(sorted(devices))
   span = lambda numbers, form: " to ".join(dict.fromkeys(form(n) for n in (min(numbers), max(numbers))))
   minutes = sum(row["train_seconds"] for row in runs) / 60
   parts = [f"{', '.join(sorted(devices))}, {len(runs)} runs, {minutes:.0f} min",
@@ -88,19 +131,19 @@ def write(root: pathlib.Path) -> None:
     raise UserError(f"scoreboard = {str(root)!r}: holds no report (a folder with runs.csv)")
   (root / "README.md").write_text("\n".join([
       "# What was replicated", "",
-      "Claims of the paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024) and of its authors' talk on it,",
-      "each with what the committed runs say. Every number and verdict is computed from the CSV files beside it, by",
-      "`pathstar report --scoreboard=results`. The paper's setting is a transformer of 12 layers and width 384 (and Mamba, and a",
-      "pretrained GPT-2 Large, which is not replicated here) on G(2,5), G(2,20), G(5,5), G(10,5) and G(20,5), 50 or 100 node ids,",
-      "200,000 training examples and up to 500 epochs. The column `scale` says what ran here: where it names no GPU or TPU, it is",
-      "far smaller graphs, models and budgets (`pathstar/presets.py`). Every claim's config also has a setting of the paper's model,",
-      "graphs and data, for up to 100 epochs (`scale=paper`).", "",
-      "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in minutes,",
-      "and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports of earlier",
-      "settings stay beside the last, and the column of other runs counts, by the same check, every report that can tell.", "",
-      markdown(root),
-      textwrap.fill(
-          "`held in k of n`: runs, or for claims 11 and 12 comparisons, that agree with the claim, of those that can tell; `k of n agree` "
-          f"likewise, within one setting. A guess is an exact match within {NEAR} of 1/degree (or a quarter of it, if that is less). A run "
-          f"agrees with claim {'; '.join(f'{claim.number}: {claim.criterion}' for claim in CLAIMS)}. "
-          "Scores are of held-out problems but for `train`.", 130, break_long_words=False, break_on_hyphens=False), ""]))
+      *(textwrap.fill(text, 130, break_long_words=False, break_on_hyphens=False) + "\n" for text in (
+          "Claims of the paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024) and of its authors' talk on it, "
+          "each with what the committed runs say. Every number, verdict and table is computed from the CSV files beside this page, by "
+          "`pathstar report --scoreboard=results`. The paper's setting is a transformer of 12 layers and width 384 (and Mamba, and a "
+          "pretrained GPT-2 Large, which is not replicated here) on G(2,5), G(2,20), G(5,5), G(10,5) and G(20,5), 50 or 100 node ids, "
+          "200,000 training examples and up to 500 epochs. Where no GPU or TPU is named, what ran here is far smaller graphs, models and "
+          "budgets (`pathstar/presets.py`); every claim's config has a setting of the paper's model, graphs and data too, for up to 100 "
+          "epochs (`scale=paper`). The paper's numbers stand here as later work and notes on it quote them.",
+          "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in "
+          "minutes, and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports "
+          "of earlier settings stay beside the last, and `other runs` counts, by the same check, every report that can tell.",
+          "Rates are of runs (for claims 11 and 12: of comparisons) that agree, of those that can tell, with Wilson's 95 % interval of "
+          f"seeds alone; numbers are means over seeds, with their range. A guess is an exact match within {NEAR} of 1/degree (or a quarter "
+          "of it, if that is less). Scores are of held-out problems but for `train`. Length 4 is told apart: there the goal is two lookups "
+          "from the first move, and in the paper all paths are longer.")),
+      summary(root), markdown(root)]))
