@@ -97,6 +97,7 @@ def test_sample_trains_evaluates_and_reports_as_what_is_drawn(tiny, tiny_file, t
   assert other["task.train_content"].startswith("train.txt:")
   line = (tmp_path / "elsewhere" / "test.txt").read_text().splitlines()[0]
   assert pathstar.load(read).predict(line).startswith(line.split("=")[0])
+  task_files._examples.cache_clear()  # as in another process
   assert cli.run(eval_command.main, [f"--workdir={read}"]) == 2 and "task.test_file = 'test.txt': can't be read" in capsys.readouterr().err
   moved = [word.replace("_file=", "_file=elsewhere/") for word in named]
   capsys.readouterr()

@@ -61,7 +61,10 @@ def _counts(claim: Claim, reports: Iterable[Report]) -> dict[str, tuple[int, int
 
 
 def summary(root: pathlib.Path, below: str = "") -> str:
-  """Markdown: a line a claim, report of its config, and lot of runs; `below`: where the sections are that claims link to."""
+  """Markdown: a line a claim, report of its config, and lot of runs.
+
+  `below`: the file that has the sections that claims link to, if it is another; it says more.
+  """
   rows = []
   for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
     elsewhere = _counts(claim, [report for report, _ in others])
@@ -71,8 +74,9 @@ def summary(root: pathlib.Path, below: str = "") -> str:
     said_of += [("", lot, None) for lot in elsewhere if lot not in told]
     for where, lot, said in said_of or [("", "", None)]:
       held, of = elsewhere.pop(lot, (0, 0))
-      rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where,
-                   "not run" if said is None else _rate(said.held, said.of) if said.of else said.word, f"{held} of {of}" if of else ""])
+      rate = (lambda held, of: f"{held} of {of}") if below else _rate
+      counted = "not run" if said is None else rate(said.held, said.of) if said.of else said.word
+      rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
 
