@@ -106,8 +106,8 @@ CLAIMS = (
           f"the cheat reaches {SOLVED}, and the best score of the first move in all evaluations after is less than twice the margin of a "
           "guess above 1/degree", "the cheat is learned at; the first move after it, at best", lot=by_length),
     Claim("5", "targets", "teacherless fits train and test, or neither", "Teacherless training fits both train and test, or neither.",
-          "both, or neither", "exact_match", _trained_by("teacherless"), checks.both_or_neither, "it fits both, or neither is above a guess",
-          "exact match on test"),
+          "both, or neither", "exact_match", _trained_by("teacherless"), checks.both_or_neither,
+          "it fits both, or neither is above a guess", "exact match on test"),
     Claim("6", "targets", "the reversed path is learned", "The reversed path is learned perfectly.",
           "100 %", "exact_match", _trained_by("reversed"), checks.reaches(PERFECT, "exact_match_test", "exact match"),
           f"exact match >= {PERFECT}", "exact match"),

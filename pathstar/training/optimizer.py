@@ -1,7 +1,7 @@
 """AdamW and Muon through optax. Learning rate and weight decay may be traced values: runs of a pack differ in them without recompiling.
 
-Parameters are treated by the last part of their name: matrices called `kernel` are Muon's under `optimizer.name=muon`; NO_DECAY have no weight
-decay; SSM, the dynamics of state-space mixers, have none and a rate of their own; everything else is AdamW's.
+Parameters are treated by the last part of their name: matrices called `kernel` are Muon's under `optimizer.name=muon`; NO_DECAY have no
+weight decay; SSM, the dynamics of state-space mixers, have none and a rate of their own; everything else is AdamW's.
 """
 
 import jax
