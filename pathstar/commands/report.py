@@ -23,12 +23,13 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
   parser.add_argument("--panels", type=int, default=report.PANELS, help=f"settings that figures show (default: {report.PANELS})")
   parser.add_argument("--quiet", action="store_true", help="say where the report is, and nothing of what is in it")
-  parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, one line a claim of the paper")
+  parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, a section a claim of the paper, and print their table")
   args = parser.parse_args(argv)
   require(args.panels >= 1, "--panels", args.panels, "an integer >= 1")
   if args.scoreboard:
-    scoreboard.write(pathlib.Path(args.scoreboard))
-    print(f"scoreboard: {args.scoreboard}/README.md")
+    scoreboard.write(root := pathlib.Path(args.scoreboard))
+    page = f"{root.as_posix()}/README.md"
+    print(f"{scoreboard.summary(root, page)}\nscoreboard: {page}")
     return 0
   if not (args.workdir or args.out):
     raise UserError("report: give --workdir, --out, both, or --scoreboard")
