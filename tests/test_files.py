@@ -129,6 +129,13 @@ def test_content_is_what_a_run_is_of(tiny, files, tmp_path):
   assert len(pack.runs) == 1
 
 
+def test_all_processes_of_a_job_have_the_same_content(tiny, tmp_path, monkeypatch):
+  monkeypatch.setattr(train.hosts, "of_first", lambda number: number + 1)  # as where the first has another
+  with pytest.raises(UserError, match="another config than the first one of the job; files of examples must hold the same"):
+    train.train([tiny()], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
+  assert not (tmp_path / "run").exists()
+
+
 def test_what_does_not_fit_is_one_error(tiny, files, tmp_path):
   fields = files()
   train_file, lines = tmp_path / "train.txt", (tmp_path / "train.txt").read_text().splitlines()
@@ -138,10 +145,10 @@ def test_what_does_not_fit_is_one_error(tiny, files, tmp_path):
                        ({"task.test_file": None}, "task.train_file = .*: needs task.test_file too, which is not given"),
                        ({"task.train_file": str(tmp_path / "none.txt")}, "task.train_file = .*none.txt': can't be read"),
                        ({"task.train_file": str(tmp_path)}, "task.train_file = .*: can't be read"),
-                       ({"data.num_train": 61}, "data.num_train = 61: must be at most 60, the examples of .*train.txt"),
                        ({"eval.num_examples": 41}, "eval.num_examples = 41: must be at most data.num_test = 40")):
     with pytest.raises(UserError, match=said):
       tiny(fields | change)
+  assert tiny(fields | {"data.num_train": 500}).data.num_train == 60 and tiny(fields | {"data.num_train": 50}).data.num_train == 50
   train_file.write_text("\n".join([*lines[:9], lines[9] + ",1", *lines[10:]]))
   with pytest.raises(UserError, match="train.txt: line 10: "):
     tiny(fields)

@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
   parser.add_argument("--panels", type=int, default=report.PANELS, help=f"settings that figures show (default: {report.PANELS})")
   parser.add_argument("--quiet", action="store_true", help="say where the report is, and nothing of what is in it")
-  parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, a section a claim of the paper, and print their table")
+  parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, a section a claim, and print their table")
   args = parser.parse_args(argv)
   require(args.panels >= 1, "--panels", args.panels, "an integer >= 1")
   if args.scoreboard:

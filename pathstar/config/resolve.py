@@ -198,9 +198,7 @@ def _files(flat: dict[str, Any], task: Any, read: bool) -> Files | None:
   flat |= {"task.train_content": files.train_content, "task.test_content": files.test_content}
   for split in ("train", "test"):
     name, number = f"data.num_{split}", files.number(task, split)
-    if flat[name] == registry.schema()[name].default:
-      flat[name] = number
-    require(flat[name] <= number, name, flat[name], f"at most {number}, the examples of {getattr(files, f'{split}_file')}")
+    flat[name] = min(flat[name] or number, number)
   return files
 
 

@@ -52,10 +52,10 @@ class Checkpoints:
 
   def __init__(self, folder: pathlib.Path, keep: int | None):
     self._folder, self._read_only = workdir.absolute(folder), keep is None
-    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None)
     absl = logging.getLogger("absl")
     level = absl.level
     absl.setLevel(logging.ERROR if self._read_only else level)  # it warns that nothing will be saved, which is what is wanted
+    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
     absl.setLevel(level)
 

@@ -5,9 +5,11 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 
 import jax
@@ -180,6 +182,10 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
 
   Returns the configs with all that was derived from them when the runs began.
   """
+  with hosts.together():
+    mine = zlib.crc32(json.dumps([config.identity for config in configs], sort_keys=True).encode()) >> 1
+    if hosts.of_first(mine) != mine:
+      raise UserError("this process has another config than the first one of the job; files of examples must hold the same on all")
   with hosts.together():
     for config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
       stack.enter_context(lock(workdir.make(folder)))
