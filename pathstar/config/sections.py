@@ -11,7 +11,7 @@ _BELOW_1 = 0.9999999  # what lies closer to 1 is 1 in float32
 class Data:
   """Config fields under `data.`."""
 
-  num_train: int | None = None  # distinct training examples, reshuffled every epoch (the first of task.train_file); None: endless (all of it)
+  num_train: int | None = None  # distinct training examples, reshuffled every epoch, the first of task.train_file; None: endless, all of it
   num_test: int = 10_000  # examples of the test split, the same for every seed; of task.test_file at most so many
 
   def __post_init__(self):
