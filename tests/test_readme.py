@@ -74,7 +74,7 @@ def test_its_first_sweep_is_one(tmp_path):
 
 def test_its_picture_is_the_line_beside_it_and_is_drawn_by_a_command(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
-  [fields] = re.findall(r"`pathstar sample (.*)\s--picture=results/task.png`", README)
+  [fields] = re.findall(r"`pathstar sample ([^`]*)--picture=results/task.png`", README)
   assert cli.run(sample.main, [*fields.split(), "--picture=task.png"]) == 0
   line = capsys.readouterr().out.splitlines()[0]
   assert f"    {line}  " in README
