@@ -1,8 +1,11 @@
 """A sweep grows: the same folder takes more seeds, cells and parts of a grid, and keeps what is done."""
 
 import json
+import re
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar import config
 from pathstar.commands import cli
@@ -10,12 +13,13 @@ from pathstar.commands import plan as plan_command
 from pathstar.commands import report as report_command
 from pathstar.commands import sweep as sweep_command
 from pathstar.errors import UserError
+from pathstar.reports.rows import read_csv
 from pathstar.storage import workdir
 from pathstar.sweep import product
 from pathstar.sweeps import status
 from pathstar.sweeps.folder import PLAN, listing, prepare, reconcile
 from pathstar.sweeps.packs import plan
-from pathstar.training import metrics, train
+from pathstar.training import growth, metrics, train
 
 
 @pytest.fixture
@@ -138,3 +142,131 @@ def test_only_takes_a_part_of_a_grid_everywhere(tiny, tmp_path, capsys):
   for word, said in (("task.degre=2", "did you mean 'task.degree'"), ("task.degree", "must be written FIELD=VALUE"),
                      ("task.degree=x", "task.degree = 'x': must be of type int"), ("task.degree=7", "none of the 8 cells is such")):
     assert sweep(f"--only={word}") == 2 and said in capsys.readouterr().err
+
+
+CONSTANT = {"optimizer.schedule": "constant", "train.num_steps": 15, "train.log_every": 10, "train.checkpoint_every": 10, "eval.every": 10}
+timeless = lambda row: {k: v for k, v in row.items() if k != "train_seconds" and not k.startswith("perf/")}
+
+
+def ending(folder):
+  """What a run left, wall-clock figures apart: result, metrics, and TensorBoard's curves, pictures and hyperparameters."""
+  events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+  events.Reload()
+  curves = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"] if not tag.startswith("perf/")}
+  others = {tag: [e.step for e in events.Tensors(tag)] for tag in events.Tags()["tensors"] if not tag.startswith("_hparams_")}
+  told = plugin_data_pb2.HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+  fields = {name: (value.number_value, value.string_value) for name, value in told.session_start_info.hparams.items()}
+  return (timeless(workdir.read_json(folder / workdir.RESULT)), [timeless(row) for row in metrics.read(folder)], curves, others, fields,
+          workdir.read_json(folder / workdir.CONFIG))
+
+
+def sweep_file(path, fields):
+  path.write_text("from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
+                  f"def get_config(arg=''):\n  return override(default(), {fields!r})\n\n"
+                  "def sweep(arg=''):\n  return product({'seed': range(2)})\n")
+  return path
+
+
+@pytest.mark.parametrize("steps, killed_at", [((15, 35), None), pytest.param((15, 20, 35), 30, marks=pytest.mark.slow)])
+def test_a_run_of_more_steps_goes_on_and_equals_one_of_as_many_from_the_start(tiny, tmp_path, monkeypatch, steps, killed_at):
+  start = lambda folder, number: train.train([tiny(CONSTANT | {"train.num_steps": number})], [folder], folder / "checkpoints")[0]
+  start(tmp_path / "whole", steps[-1])
+  first = start(tmp_path / "run", steps[0])
+  push = train.Recorder.push
+
+  def dying(recorder, step, *args, **more):
+    if step == killed_at:
+      raise Killed
+    push(recorder, step, *args, **more)
+
+  if killed_at:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+      patch.setattr(train.Recorder, "push", dying)
+      start(tmp_path / "run", steps[-1])
+  for number in steps[1:] if not killed_at else ():
+    start(tmp_path / "run", number)
+  assert start(tmp_path / "run", steps[-1])["steps"] == 35
+  assert ending(tmp_path / "run") == ending(tmp_path / "whole")
+  assert timeless(workdir.read_json(tmp_path / "run" / growth.RAISED)["15"]) == timeless(first)  # what was found is kept
+  assert start(tmp_path / "run", steps[-1])["steps"] == 35  # and now it is finished
+  with pytest.raises(UserError, match="train.num_steps: 35 there, 15 now"):
+    start(tmp_path / "run", 15)
+
+
+@pytest.mark.parametrize("fields, number, said", [
+    ({"optimizer.schedule": "cosine"}, 30, "optimizer.schedule = 'cosine' spreads its rates"),
+    ({"optimizer.schedule": "linear"}, 30, "optimizer.schedule=constant it could go on"),
+    ({"train.steps_per_call": None}, 30, "as means over 5 steps, one of 30 as means over 10: 35 steps can go on"),
+])
+def test_where_a_run_can_not_go_on_it_says_why(tiny, fields, number, said):
+  with pytest.raises(UserError, match=f"train.num_steps = {number}: the run is one of 15 steps, .*{re.escape(said)}"):
+    growth.steps_before(tiny(CONSTANT | fields | {"train.num_steps": number}), tiny(CONSTANT | fields).fields)
+
+
+def test_a_run_that_can_not_go_on_stays_as_it_is(tiny, tmp_path):
+  start = lambda fields: train.train([tiny(CONSTANT | fields)], [tmp_path], tmp_path / "checkpoints")
+  start({"train.num_steps": 10, "optimizer.schedule": "linear"})
+  files = lambda: {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+  before, linear = files(), {"optimizer.schedule": "linear"}
+  for fields, said in (({"train.num_steps": 15}, "optimizer.schedule: 'linear' there, 'constant' now; train.num_steps: 10 there, 15 now"),
+                       ({"train.num_steps": 15} | linear, "spreads its rates"), ({"data.num_test": 300} | linear, "200 there, 300 now")):
+    with pytest.raises(UserError, match=said):
+      start(fields)
+  (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+  with pytest.raises(UserError, match="has no checkpoint to go on from"):
+    growth.begin([(tiny(CONSTANT), tmp_path)], [tmp_path / "checkpoints"])
+  assert files() == before
+
+
+def test_warm_up_alone_is_no_obstacle(tiny):
+  same = {"optimizer.schedule": "cosine", "optimizer.warmup_steps": 30}
+  assert growth.steps_before(tiny(CONSTANT | same | {"train.num_steps": 25}), tiny(CONSTANT | same).fields) == 15
+
+
+@pytest.mark.slow
+def test_a_sweep_of_more_steps_goes_on_and_has_each_run_once(tiny, tmp_path, capsys):
+  file = sweep_file(tmp_path / "grid.py", tiny.fields | CONSTANT)
+
+  def command(folder, *more):
+    status, said = cli.run(sweep_command.main, [f"--config={file}", f"--workdir={tmp_path / folder}", *more]), capsys.readouterr()
+    return status, said.out + said.err
+
+  longer, one = "--config.train.num_steps=35", "--only=seed=1"
+  assert command("whole", longer)[0] == 0 and command("grown")[0] == 0
+  names = sorted(run.name for run in (tmp_path / "grown" / "runs").iterdir() if run.is_dir())
+  status_, said = command("grown", longer, "--dry_run")
+  assert status_ == 0 and "x2: to do, on from 15 steps" in said and "0 finished, 2 to do, 2 of them from 15 steps on" in said
+  assert command("grown", "--dry_run")[1].count(": finished") == 1  # nothing has changed yet
+  assert "1 runs go on, from 15 steps" in command("grown", longer, one)[1]  # a part of a pack
+  assert [entry.state for entry in status.read(tmp_path / "grown")] == ["done", "done"]
+  assert command("grown", longer)[0] == 0
+  assert sorted(run.name for run in (tmp_path / "grown" / "runs").iterdir() if run.is_dir()) == names
+  runs = lambda folder: (run for run in (tmp_path / folder / "runs").iterdir() if run.is_dir())
+  of_seed = lambda folder: {workdir.read_json(run / workdir.CONFIG)["seed"]: run for run in runs(folder)}
+  for seed in range(2):  # in packs of other sizes: equal up to rounding
+    whole, grown = ending(of_seed("whole")[seed]), ending(of_seed("grown")[seed])
+    assert grown[-1] == whole[-1] and [row.keys() for row in grown[1]] == [row.keys() for row in whole[1]]
+    assert [row.get("train/loss", 0) for row in grown[1]] == pytest.approx([row.get("train/loss", 0) for row in whole[1]], rel=1e-4)
+  status_, said = command("grown")
+  assert status_ == 2 and "steps can only be raised" in said
+  status_, said = command("grown", "--config.train.num_steps=55", "--config.optimizer.schedule=cosine")
+  assert status_ == 2 and "holds another sweep" in said
+  assert command("grown", longer)[1].count("2 of 2 runs finished") == 1
+  assert cli.run(report_command.main, [f"--workdir={tmp_path / 'grown'}", f"--out={tmp_path / 'out'}"]) == 0
+  assert [row["steps"] for row in read_csv(tmp_path / "out" / "runs.csv")] == [35, 35]
+
+
+def test_runs_of_several_numbers_of_steps_are_runs_of_their_own(base, tmp_path):
+  steps = lambda *numbers: plan(config.override(base, CONSTANT), product({"train.num_steps": numbers}))
+  prepare(tmp_path, steps(20, 40))
+  assert not reconcile(tmp_path, steps(20, 40)).added
+  found = reconcile(tmp_path, steps(20, 40, 80))
+  assert len(found.added) == 1 and not found.raised
+  with pytest.raises(UserError, match="holds another sweep"):
+    reconcile(tmp_path, steps(80))
+  other = tmp_path / "other"
+  prepare(other, steps(20))
+  assert reconcile(other, steps(40)).raised and len(prepare(other, steps(40))) == 1
+  prepare(other, steps(40, 80))
+  with pytest.raises(UserError, match="was raised to 40, which can't be taken back"):
+    reconcile(other, steps(20))

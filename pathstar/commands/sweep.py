@@ -17,7 +17,7 @@ from pathstar.reports.rows import as_read
 from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute
-from pathstar.sweeps.folder import PLAN, all_finished, finished, prepare, reconcile
+from pathstar.sweeps.folder import PLAN, Reconciled, all_finished, finished, prepare, reconcile
 from pathstar.sweeps.packs import Pack, plan, shard, varied
 from pathstar.sweeps.redo import redo
 from pathstar.training import tensorboard
@@ -53,13 +53,15 @@ def main(argv: Sequence[str]) -> int:
   if args.backend == "slurm":
     _submit(args, loaded, argv)
   if args.dry_run:
-    return _print(folder, share(found.packs), found.added)
+    return _print(folder, share(found.packs), found)
   hosts.devices()
   check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():
     if hosts.is_first():
       packs = prepare(folder, asked)
       redo(folder, packs, args.redo)
+  if found.raised:
+    print(f"{len(found.raised)} runs go on, from {_steps(found)} steps")
   if found.added and len(found.added) < len(found.packs):
     print(f"{sum(len(one.runs) for one in found.added)} of {sum(len(one.runs) for one in found.packs)} runs are new in {folder}")
   packs = share(reconcile(folder, asked).packs)  # as the folder has them by now
@@ -82,15 +84,25 @@ def _say(folder: pathlib.Path, packs: Sequence[Pack]) -> None:
     print("\n".join(["", *more]))
 
 
-def _print(folder: pathlib.Path, packs: Sequence[Pack], added: Sequence[Pack]) -> int:
+def _steps(found: Reconciled) -> str:
+  return " and ".join(map(str, sorted(set(found.raised.values()))))
+
+
+def _print(folder: pathlib.Path, packs: Sequence[Pack], found: Reconciled) -> int:
   for one in packs:
-    state = "finished" if all_finished(folder, one) else "to do" + (", new" if one in added and (folder / PLAN).exists() else "")
+    state = "finished" if all_finished(folder, one) else "to do"
+    if one.runs[0].path in found.raised:
+      state += f", on from {found.raised[one.runs[0].path]} steps"
+    elif one in found.added and (folder / PLAN).exists() and state == "to do":
+      state += ", new"
     print(f"{one.pack_id}: {state}\n  " + "\n  ".join(run.path for run in one.runs))
   runs = [run for one in packs for run in one.runs]
   done = sum(finished(folder, run) for run in runs)
-  new = sum(len(one.runs) for one in packs if one in added)
+  new = sum(len(one.runs) for one in packs if one in found.added)
+  longer = sum(run.path in found.raised for run in runs)
   print(f"\n{len(runs)} runs in {len(packs)} packs: {done} finished, {len(runs) - done} to do"
-        + (f", {new} of them new in {folder}" if new and (folder / PLAN).exists() else ""))
+        + (f", {new} of them new in {folder}" if new and (folder / PLAN).exists() else "")
+        + (f", {longer} of them from {_steps(found)} steps on" if longer else ""))
   for name in ["seed", *varied([run.config.fields for run in runs])]:
     values = list(dict.fromkeys(str(run.config.fields[name]) for run in runs if name in run.config.fields))
     if len(values) == 1 and name != "seed":  # one mixer or objective has it, and the others do not

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pathstar import config, evals
@@ -16,7 +16,7 @@ from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
 from pathstar.sweeps import legacy
 from pathstar.sweeps.packs import Pack, PlannedRun, pack, work
-from pathstar.training import tensorboard
+from pathstar.training import growth, tensorboard
 
 PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
 _ALWAYS = ("method", "topology")  # columns of TensorBoard's table, of what Config.in_words says, and of whatever differs
@@ -28,35 +28,68 @@ class Reconciled(NamedTuple):
 
   packs: list[Pack]  # under the names that the folder knows them by
   added: list[Pack]  # those of them that its plan does not have yet
+  raised: dict[str, int]  # by path, the steps that its plan has for runs of which more are asked for
 
 
 def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
   """Finds the runs of a command in the folder's plan, by what they compute, whatever they are called there and in whatever packs.
 
-  A plan only gets longer: runs that it lacks are added in packs of their own. Of a pack of which a part is asked for, that part is run.
+  A plan only gets longer: runs that it lacks are added in packs of their own, and a run that it has with fewer steps is the same run, which
+  goes on. Of a pack of which a part is asked for, that part is run.
 
   Raises:
-    UserError: the folder holds another sweep, with no run in common, or one that can't grow.
+    UserError: the folder holds another sweep, with no run in common, or one that can't grow; or a run that can't go on.
   """
   file = folder / PLAN
   if not file.exists():
-    return Reconciled(list(packs), list(packs))
+    return Reconciled(list(packs), list(packs), {})
   plan = workdir.read_json(file)
-  if plan["packs"] == listing(packs):  # ids tell all that a run computes
-    return Reconciled(list(packs), [])
+  if plan["packs"] == listing(packs) and not ("raised" in plan and plan["raised"]):  # ids tell all that a run computes
+    return Reconciled(list(packs), [], {})
   known = _names(plan, packs)
   at = lambda run, path: dataclasses.replace(run, run_id=os.path.basename(path), path=path)
+  longer = _longer(plan, known, [run for one in packs for run in one.runs]) if "common" in plan else {}
+  known |= {key: path for key, (path, _) in longer.items()}
   asked = [[at(run, known.get(_key(run.config), run.path)) for run in one.runs] for one in packs]
   runs = {run.path: run for one in asked for run in one}
   found = []
   for pack_id, paths in plan["packs"].items():
-    if some := tuple(runs.pop(path) for path in paths if path in runs):
-      found.append(Pack(pack_id, some, whole=tuple(paths)))
+    some = [runs.pop(path) for path in paths if path in runs]
+    for steps in dict.fromkeys(run.config.train.num_steps for run in some):  # of a pack of which a part was raised, each part
+      found.append(Pack(pack_id, tuple(run for run in some if run.config.train.num_steps == steps), whole=tuple(paths)))
   added = [pack(rest) for one in asked if (rest := [run for run in one if run.path in runs])]
   if not found or (added and "common" not in plan):
     why = "its runs differ from this command's" if not found else "version 0.1 planned it, and then it can't get more runs"
     raise UserError(f"workdir = {str(folder)!r}: holds another sweep ({why}); choose another workdir")
-  return Reconciled([*found, *added], added)
+  return Reconciled([*found, *added], added, dict(longer.values()))
+
+
+def _longer(plan: dict, known: Mapping[str, str], runs: Iterable[PlannedRun]) -> dict[str, tuple[str, int]]:
+  """What those runs compute that the plan has with fewer steps -> (path, the steps that it has).
+
+  Raises:
+    UserError: such a run can't go on; or the plan has it with more steps, which can't be taken back.
+  """
+  but_steps = lambda one: json.dumps({name: value for name, value in one.items() if name != growth.STEPS}, sort_keys=True)
+  like: dict[str, list[str]] = {}
+  for key, path in known.items():
+    like.setdefault(but_steps(json.loads(key)), []).append(path)
+  found = {}
+  for run in runs:
+    key, alike = _key(run.config), like.get(but_steps(run.config.identity), [])
+    if key in known or len(alike) != 1 or not run.grows:  # steps are a matter of the sweep itself: another number is another run
+      if key not in known and run.path in plan["runs"]:
+        raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {run.path} was raised to "
+                        f"{(plan['common'] | plan['runs'][run.path])[growth.STEPS]}, which can't be taken back; choose another workdir")
+      continue
+    [path] = alike
+    planned = plan["common"] | plan["runs"][path]
+    steps = growth.steps_before(run.config, planned)
+    if steps is None:
+      raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {path} has {planned[growth.STEPS]}, and steps can only be raised; "
+                      "choose another workdir")
+    found[key] = path, steps
+  return found
 
 
 def _names(plan: dict, packs: Sequence[Pack]) -> dict[str, str]:
@@ -86,17 +119,19 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
     if foreign and not file.exists():
       raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
     found = reconcile(folder, packs)
-    if found.added:
+    if found.added or found.raised:
       old = workdir.read_json(file) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
       fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
-      fields |= {run.path: dict(run.config.fields) for one in found.added for run in one.runs}
+      new = [run for one in found.packs for run in one.runs if one in found.added or run.path in found.raised]
+      fields |= {run.path: dict(run.config.fields) for run in new}
       # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
       _write_domains(folder, {path: config.recorded(one) for path, one in fields.items()})
       if file.exists():
         now = environment()
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
-      works = old["work"] | {one.pack_id: work(one.runs[0].config) for one in found.added}
-      workdir.write_json(file, old | {"packs": old["packs"] | listing(found.added), "work": works, **_factored(fields)})
+      works = old["work"] | {one.pack_id: work(one.runs[0].config) for one in found.packs if one.runs[0] in new}
+      raised = (old["raised"] if "raised" in old else {}) | found.raised
+      workdir.write_json(file, old | {"packs": old["packs"] | listing(found.added), "work": works, "raised": raised, **_factored(fields)})
     return found.packs
 
 
@@ -153,7 +188,14 @@ def checkpoints_of(folder: pathlib.Path, pack_id: str) -> pathlib.Path:
 
 
 def finished(folder: pathlib.Path, run: PlannedRun) -> bool:
-  return (folder / "runs" / run.path / workdir.RESULT).exists()
+  """Whether a run has a result, and of as many steps as are asked for."""
+  file = folder / "runs" / run.path / workdir.RESULT
+  return file.exists() and not is_short(workdir.read_json(file), run.config.train.num_steps)
+
+
+def is_short(result: Mapping, num_steps: int) -> bool:
+  """Whether a result is of a run of fewer steps: it was raised since, and has not gone on yet."""
+  return result.get("status") == "done" and result.get("steps", num_steps) < num_steps
 
 
 def all_finished(folder: pathlib.Path, of: Pack) -> bool:

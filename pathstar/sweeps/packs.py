@@ -33,6 +33,7 @@ class PlannedRun:
   config: config.Config
   path: str
   everything: Mapping[str, object] = dataclasses.field(default_factory=dict, compare=False, repr=False)  # fields, in use or not
+  grows: bool = dataclasses.field(default=True, compare=False, repr=False)  # no other cell is this one with another number of steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,10 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
   runs = [run for run in _placed(list(resolved.values())) if chosen(run.config.fields)]
   if not runs:
     raise UserError(f"--only {' '.join(only)}: none of the {len(cells)} cells is such")
-  return packed([dataclasses.replace(run, everything=everything[run_id(run.config)]) for run in runs], max_pack)
+  but_steps = lambda one: tuple(str(value) for name, value in one.identity.items() if name != "train.num_steps")
+  alike = collections.Counter(map(but_steps, resolved.values()))
+  return packed([dataclasses.replace(run, everything=everything[run_id(run.config)], grows=alike[but_steps(run.config)] == 1)
+                 for run in runs], max_pack)
 
 
 def packed(runs: Sequence[PlannedRun], max_pack: int | None) -> list[Pack]:

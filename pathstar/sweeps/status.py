@@ -14,7 +14,7 @@ from pathstar import config
 from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.storage.locks import holder
-from pathstar.sweeps.folder import ERROR, PLAN, pack_of
+from pathstar.sweeps.folder import ERROR, PLAN, is_short, pack_of
 from pathstar.training import metrics
 from pathstar.training.progress import clock
 
@@ -59,6 +59,8 @@ def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
       pack_id, _ = pack_of(folder, {planned: paths}, path)
       place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
       result = workdir.read_json(file) if file.exists() else {}
+      if "common" in plan and is_short(result, (plan["common"] | plan["runs"][path])["train.num_steps"]):
+        result = {}
       state = result.get("status") or ("running" if holder(place) else
                                        "failed" if (place / ERROR).exists() else "waiting")
       entries.append(Entry(path, pack_id, state, plan["work"][planned], result))

@@ -26,14 +26,24 @@ from pathstar.training.progress import Progress, each, score_of
 class Writer:
   """Writes one run's metrics. Values may be NumPy scalars; one that is not finite is undefined and left out."""
 
-  def __init__(self, folder: pathlib.Path, start_step: int):
-    """Opens the run's files and cuts them back to `start_step` (0: nothing was written yet)."""
+  def __init__(self, folder: pathlib.Path, start_step: int, amended: dict | None = None):
+    """Opens the run's files and cuts them back to `start_step` (0: nothing was written yet).
+
+    `amended`: what was evaluated at that step gives way to this, and TensorBoard's files are written anew: there a shorter run ended.
+    """
     self._folder, self._local = folder, workdir.staging(folder)
     kept = [row for row in _read(folder)[0] if row["step"] <= start_step] if start_step else []
+    if amended is not None and kept and kept[-1]["step"] == start_step:
+      row = {name: value for name, value in kept.pop().items() if not name.startswith("eval/")} | _defined(amended)
+      kept += [row] if len(row) > 1 else []
     path = self._local / workdir.METRICS
     workdir.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     self._file = open(path, "a")
-    self.events = tensorboard.Events(self._local, start_step)
+    for old in folder.glob("events.out.*") if amended is not None else ():
+      old.unlink()
+    self.events = tensorboard.Events(self._local, start_step if amended is None else 0)
+    for row in kept if amended is not None else ():
+      self.events.scalars(row["step"], {name: value for name, value in row.items() if name != "step"})
 
   def describe(self, config, trial: str) -> None:
     """What TensorBoard shows beside the curves: hyperparameters, the config as text, and charts that put positions together."""
@@ -43,8 +53,7 @@ class Writer:
     self.events.layout(tensorboard.charts(config.task.answer_length))
 
   def write(self, step: int, values: dict) -> None:
-    values = {name: float(np.float64(value)) for name, value in values.items()}
-    values = {name: value for name, value in values.items() if math.isfinite(value)}
+    values = _defined(values)
     self._file.write(json.dumps({"step": step, **values}) + "\n")
     self.events.scalars(step, values)
 
@@ -66,12 +75,16 @@ class Writer:
 class Recorder:
   """Hands each run its own numbers, one dispatch behind the device. Every process pushes; the first writes."""
 
-  def __init__(self, configs: Sequence, folders: Sequence[pathlib.Path], start_step: int, progress: Progress):
+  def __init__(self, configs: Sequence, folders: Sequence[pathlib.Path], start_step: int, progress: Progress,
+               amended: dict | None = None):
+    """`amended`: device values of `start_step` in place of what the runs' files have as evaluated there."""
     self._configs, self._progress, self._told = configs, progress, (("loss", "train/loss"), score_of(configs[0]))
-    self._writers = [Writer(folder, start_step) for folder in folders] if hosts.is_first() else []
+    new = None if amended is None else jax.device_get(hosts.everywhere(amended))
+    own = lambda run: new if new is None else {name: value[run] for name, value in new.items()}
+    self._writers = [Writer(folder, start_step, own(run)) for run, folder in enumerate(folders)] if hosts.is_first() else []
     self._pending: tuple[int, dict, object] | None = None
     self.diverged_at = np.full(len(folders), -1)
-    if start_step == 0:
+    if start_step == 0 or amended is not None:
       for writer, config, folder in zip(self._writers, configs, folders, strict=False):
         writer.describe(config, folder.name)
 
@@ -115,6 +128,12 @@ class Recorder:
   def close(self) -> None:
     for writer in self._writers:
       writer.close()
+
+
+def _defined(values: dict) -> dict[str, float]:
+  """As written: plain numbers, the finite ones."""
+  values = {name: float(np.float64(value)) for name, value in values.items()}
+  return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def read(folder: pathlib.Path) -> list[dict]:

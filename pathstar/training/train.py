@@ -22,7 +22,7 @@ from pathstar.errors import Stopped, UserError, require
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
-from pathstar.training import metrics
+from pathstar.training import growth, metrics
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
@@ -47,7 +47,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
           inherited: Inherited | None = None, progress: Progress | None = None) -> list[dict]:
   """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
 
-  Of several processes all call this, and all but the first return an empty list.
+  Runs that were trained for fewer steps go on from there (growth.py). Of several processes all call this, and all but the first return an
+  empty list.
 
   Args:
     configs: the runs; they differ in `Config.value_fields` alone.
@@ -62,7 +63,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   """
   with contextlib.ExitStack() as stack:
     enter = lambda resource: stack.enter_context(contextlib.closing(resource))
-    configs = _claim(stack, configs, folders)
+    configs = _claim(stack, configs, folders, [checkpoint_folder, *([inherited.folder] if inherited else [])])
     config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
     if hosts.of_first(all((folder / workdir.RESULT).exists() for folder in folders)):  # nothing finished is undone
       return [workdir.read_json(folder / workdir.RESULT) for folder in folders] if hosts.is_first() else []
@@ -85,7 +86,14 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     batches = device_batches(configs, program.batch_sharding, start_step)
     progress = progress or enter(Progress())
     progress.begin(configs, start_step)
-    recorder = enter(Recorder(configs, folders, start_step, progress))
+
+    def evaluated(step):
+      generate = _due(step, config.eval.decode_every, num_steps)
+      due = generate or _due(step, config.eval.every, num_steps)
+      return evaluate(program, values, state["params"], examples, generate) if due else {}
+
+    ended = start_step < num_steps and hosts.of_first(hosts.is_first() and growth.ended_at(folders[0], start_step))
+    recorder = enter(Recorder(configs, folders, start_step, progress, evaluated(start_step) if ended else None))
     signalled = stack.enter_context(stop_on_signals())
     stopped = checkpoints.preempted if hosts.several() else signalled.is_set
     begin = time.monotonic()
@@ -100,8 +108,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.steps(state, values, next(batches))
       found = dict(logged) if step % config.train.log_every == 0 else {}
-      if (generate := _due(step, config.eval.decode_every, num_steps)) or _due(step, config.eval.every, num_steps):
-        found |= evaluate(program, values, state["params"], examples, generate) | {"diverged_at": logged["diverged_at"]}
+      if measured := evaluated(step):
+        found |= measured | {"diverged_at": logged["diverged_at"]}
       recorder.push(step, found, after=logged)
       if step - steps_per_call < num_steps / 2 <= step < num_steps:
         pictures(step)
@@ -177,7 +185,8 @@ def evaluate(program: Program, values, params, examples: dict[str, dict], genera
   return found
 
 
-def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequence[pathlib.Path]) -> list[Config]:
+def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequence[pathlib.Path],
+           checkpoints: Sequence[pathlib.Path]) -> list[Config]:
   """Locks the runs' folders until the stack is left, and records in them what runs there or checks that it is the same.
 
   Returns the configs with all that was derived from them when the runs began.
@@ -187,9 +196,18 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
     if hosts.of_first(mine) != mine:
       raise UserError("this process has another config than the first one of the job; files of examples must hold the same on all")
   with hosts.together():
+    shorter = []
     for config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
+
+      def changed(old, config=config, folder=folder):
+        if growth.steps_before(config, old, lambda one: _steps_per_call(one, folder)):
+          shorter.append((config, folder))
+          return []
+        return differences(config, old)
+
       stack.enter_context(lock(workdir.make(folder)))
-      workdir.claim(folder, config.fields, environment, lambda old, config=config: differences(config, old))
+      workdir.claim(folder, config.fields, environment, changed)
+    growth.begin(shorter, checkpoints)
   steps = hosts.of_first(_steps_per_call(configs[0], folders[0]) if hosts.is_first() else 0)
   return [dataclasses.replace(c, train=dataclasses.replace(c.train, steps_per_call=steps)) for c in configs]
 
