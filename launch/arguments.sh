@@ -26,6 +26,24 @@ quoted() {
   echo "${line% }"
 }
 
+# fetch_results FROM TO [DRY_RUN]: copies a sweep's folder on a bucket, without what only training needs.
+fetch_results() {
+  local command=(gcloud storage rsync --recursive "--exclude=.*/checkpoints/.*|compiled/.*|.*/\.claims/.*" "$1" "$2")
+  if [ -n "${3:-}" ]; then
+    quoted mkdir -p "$2"
+    quoted "${command[@]}"
+    return
+  fi
+  command -v gcloud >/dev/null || fail "gcloud was not found: see https://cloud.google.com/sdk/docs/install"
+  mkdir -p "$2"
+  if "${command[@]}"; then
+    echo "results: $2"
+  else
+    echo "error: the results could not be fetched; they are in $1" >&2
+    return 1
+  fi
+}
+
 # finish PID...: hands SIGTERM and SIGINT on to the processes, waits for all, and returns the gravest status: 2, 1, 75 or 0.
 finish() {
   local pid status worst=0

@@ -32,8 +32,14 @@ for word in "$@"; do
 done
 need config workdir
 if [ -z "$gpus" ]; then
-  command -v nvidia-smi >/dev/null || fail "--gpus: nvidia-smi was not found; say which GPUs, as in --gpus=0,1"
-  gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)
+  if command -v nvidia-smi >/dev/null; then
+    gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)
+  elif [ -n "$dry_run" ]; then
+    echo "# nvidia-smi was not found: as on a machine with one GPU; --gpus=0,1 shows it with two"
+    gpus=0
+  else
+    fail "--gpus: nvidia-smi was not found; say which GPUs, as in --gpus=0,1"
+  fi
 fi
 IFS=, read -ra list <<<"$gpus"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a sweep on a TPU slice of Google Cloud: gets the slice, installs pathstar on every worker, runs the sweep as one job over all of
-# them, starts again after a preemption, fetches the results and deletes the slice. Needs gcloud, logged in. Everything that is
+# Runs a sweep on a TPU slice of Google Cloud: gets the slice, installs pathstar on every worker, runs one process a chip, each with its share
+# of the packs, starts again after a preemption, fetches the results and deletes the slice. Needs gcloud, logged in. Everything that is
 # written goes to the bucket, so the same command again resumes from there.
 #
 # IT COSTS MONEY: a slice is billed from the moment it is active until it is deleted, and so is what lies in the bucket. The slice is
@@ -16,7 +16,9 @@
 #   --config=FILE       the sweep's config, as in configs/grid.py, a path in this checkout
 #   --version=V         runtime version (default: v2-alpha-tpuv5-lite for v5litepod, v2-alpha-tpuv6e for v6e, else tpu-ubuntu2204-base)
 #   --spot              spot price; may be preempted
+#   --one_job           one job over the slice, in place of one process a chip; for packs larger than one chip
 #   --starts=K          give up after the sweep has been cut off K times (default 10)
+#   --fetch             fetch the results there are, and do nothing else: no slice is asked for
 #   --out=DIR           where results are fetched to (default runs/N)
 #   --keep              leave the slice running at the end: it goes on costing money
 #   --dry_run           print the commands and stop
@@ -25,7 +27,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$here/launch/arguments.sh"
 
-project='' zone='' type='' name='' bucket='' config='' version='' spot='' starts=10 out='' keep='' dry_run='' words=()
+project='' zone='' type='' name='' bucket='' config='' version='' spot='' starts=10 out='' keep='' fetch=''
+one_job='' dry_run='' words=()
 for word in "$@"; do
   case $word in
     --help) usage "$0" ;;
@@ -40,13 +43,22 @@ for word in "$@"; do
     --starts=*) starts=${word#*=} ;;
     --out=*) out=${word#*=} ;;
     --keep) keep=1 ;;
+    --one_job) one_job=1 ;;
+    --fetch) fetch=1 ;;
     --dry_run) dry_run=1 ;;
-    --config.*|--max_pack=*|--only=*|--mesh=*|--shard=*) words+=("$word") ;;
+    --shard*) fail "$word: is set here, one shard a chip" ;;
+    --config.*|--max_pack=*|--only=*|--mesh=*) words+=("$word") ;;
     *) unknown "$word" ;;
   esac
 done
-need project zone type name bucket config
+need name bucket
 out=${out:-runs/$name}
+workdir=gs://$bucket/$name
+if [ -n "$fetch" ]; then
+  fetch_results "$workdir" "$out" "$dry_run"
+  exit
+fi
+need project zone type config
 case ${version:+given}$type in
   given*) ;;
   v5litepod*) version=v2-alpha-tpuv5-lite ;;
@@ -55,9 +67,9 @@ case ${version:+given}$type in
 esac
 
 where=("--project=$project" "--zone=$zone")
-workdir=gs://$bucket/$name
-# After a lost connection the old processes may still run: a new start waits for them.
-sweep=$(quoted flock .sweep .venv/bin/pathstar sweep --distributed "--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})
+worker=(flock .sweep bash launch/tpu_worker.sh)  # after a lost connection the old processes may still run: a new start waits for them
+if [ -n "$one_job" ]; then worker+=(--one_job); fi
+sweep=$(quoted "${worker[@]}" "--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})
 python="command -v python3.11 >/dev/null || { sudo apt-get -q update && sudo apt-get -qy install python3.11-venv; }"
 install="$python && mkdir -p pathstar && tar -xzf pathstar.tar.gz -C pathstar && cd pathstar && . launch/setup.sh && setup tpu"
 create=(gcloud compute tpus queued-resources create "$name" "${where[@]}" "--node-id=$name" "--accelerator-type=$type"
@@ -68,7 +80,6 @@ delete=(gcloud compute tpus queued-resources delete "$name" "${where[@]}" --forc
 pack=(git -C "$here" archive --format=tar.gz "--output=/tmp/$name.tar.gz" HEAD)
 copy=(gcloud compute tpus tpu-vm scp "/tmp/$name.tar.gz" "$name:pathstar.tar.gz" "${where[@]}" --worker=all)
 on_workers=(gcloud compute tpus tpu-vm ssh "$name" "${where[@]}" --worker=all)
-fetch=(gcloud storage rsync --recursive "--exclude=.*/checkpoints/.*|compiled/.*" "$workdir" "$out")
 
 if [ -n "$dry_run" ]; then
   pack[2]=.
@@ -78,8 +89,7 @@ if [ -n "$dry_run" ]; then
   quoted "${copy[@]}"
   quoted "${on_workers[@]}" "--command=$install"
   quoted "${on_workers[@]}" "--command=cd pathstar && $sweep"
-  quoted mkdir -p "$out"
-  quoted "${fetch[@]}"
+  fetch_results "$workdir" "$out" "$dry_run"
   if [ -n "$keep" ]; then echo "# kept, and billed until: $(quoted "${delete[@]}")"; else quoted "${delete[@]}"; fi
   exit 0
 fi
@@ -130,11 +140,5 @@ for ((start = 1; start <= starts; start++)); do
   if [ $status = 0 ] || { [ $status != 255 ] && [ $status != 75 ] && [ "$(state)" = ACTIVE ]; }; then break; fi
   echo "the sweep was cut off (start $start of $starts); it resumes"
 done
-mkdir -p "$out"
-if "${fetch[@]}"; then
-  echo "results: $out"
-else
-  echo "error: the results could not be fetched; they are in $workdir" >&2
-  [ $status != 0 ] || status=1
-fi
-exit $status
+fetch_results "$workdir" "$out" || { [ $status != 0 ] || status=1; }
+exit "$status"

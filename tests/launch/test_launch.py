@@ -11,8 +11,10 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-SCRIPTS = ("local", "gpu", "slurm", "tpu_pod")
+SCRIPTS = ("local", "gpu", "slurm", "tpu_pod", "tpu_worker", "gke")
 TPU = ("--project=lab", "--zone=us-west4-a", "--type=v5litepod-16", "--name=grid", "--bucket=lab-runs", "--config=configs/grid.py")
+GKE = ("--cluster=lab", *TPU)
+WORKER = ("tpu_worker", "--config=configs/grid.py", "--workdir=gs://lab-runs/grid")
 CASES = {
     "local": ("local", "--config.seed=1"),
     "gpu": ("gpu", "--config=configs/grid.py:degree=2", "--workdir=runs/grid", "--gpus=0,1,3", "--max_pack=8", "--config.model.width=64"),
@@ -20,6 +22,13 @@ CASES = {
     "slurm": ("slurm", "--config=configs/grid.py", "--workdir=runs/grid", "--shards=8", "--throttle=4", "--max_pack=16",
               "--sbatch=--partition=gpu --gpus=1 --time=12:00:00"),
     "tpu_pod": ("tpu_pod", *TPU, "--spot", "--mesh=run=16"),
+    "tpu_pod_one_job": ("tpu_pod", *TPU, "--one_job"),
+    "tpu_pod_fetch": ("tpu_pod", "--name=grid", "--bucket=lab-runs", "--fetch"),
+    "tpu_worker": (*WORKER, "--worker=1/4", "--chips=4", "--max_pack=8"),
+    "tpu_worker_one_job": (*WORKER, "--one_job", "--mesh=run=16"),
+    "gke": ("gke", *GKE, "--slices=2", "--spot", "--only=task.degree=2,5"),
+    "gke_one_job": ("gke", *GKE, "--one_job", "--image=my/base"),
+    "gke_fetch": ("gke", "--name=grid", "--bucket=lab-runs", "--fetch", "--out=results/it's"),
     "tpu_pod_keep": ("tpu_pod", *TPU, "--version=my-image", "--keep", "--out=results/it's"),
 }
 
@@ -54,6 +63,14 @@ def test_help_tells_every_option(script):
     ("gpu", [], "--config=... is required"),
     ("gpu", ["--config=c", "--workdir=w", "--gpu=0"], "--gpu=0: unknown option"),
     ("gpu", ["--config=c", "--workdir=w", "--shard=0/2"], "--shard=0/2: is set here"),
+    ("tpu_worker", ["--worker=4/4", "--chips=4"], "--worker=4/4: must be I/N with 0 <= I < N"),
+    ("tpu_worker", ["--worker=0/4", "--chips=no"], "--chips=no: must be an integer >= 1"),
+    ("tpu_worker", ["--shard=0/2"], "--shard=0/2: is set here, one shard a chip"),
+    ("tpu_pod", [*TPU, "--shard=0/2"], "--shard=0/2: is set here, one shard a chip"),
+    ("gke", list(TPU), "--cluster=... is required"),
+    ("gke", ["--name=n", "--fetch"], "--bucket=... is required"),
+    ("gke", [*GKE, "--slices=none"], "--slices=none: must be an integer >= 1"),
+    ("gke", [*GKE, "--slices=2", "--one_job"], "--one_job: is over one slice, not --slices=2"),
     ("slurm", ["--config=c", "--workdir=w"], "--shards=... is required"),
     ("slurm", ["--config=c", "--workdir=w", "--shards=0"], "--shards=0: must be an integer >= 1"),
     ("tpu_pod", list(TPU[1:]), "--project=... is required"),
@@ -89,6 +106,27 @@ def test_a_signal_reaches_every_process_and_each_may_save_first(tmp_path):
   assert process.wait(30) == 75 and len(list(tmp_path.glob("saved_*"))) == 2
 
 
+def test_the_chips_of_all_workers_of_all_slices_share_a_sweep_out():
+  shards = []
+  for slice in range(2):
+    for worker in range(2):
+      status, out, err = call(*WORKER, "--chips=4", "--dry_run", TPU_WORKER_HOSTNAMES="a,b", TPU_WORKER_ID=str(worker),
+                              MEGASCALE_SLICE_ID=str(slice), MEGASCALE_NUM_SLICES="2")
+      assert (status, err) == (0, "") and [f"TPU_VISIBLE_CHIPS={chip} " in line for chip, line in enumerate(out.splitlines())] == [True] * 4
+      shards += [line.rpartition("--shard=")[2] for line in out.splitlines()]
+  assert shards == [f"{i}/16" for i in range(16)]
+
+
+def test_a_machine_without_gpus_shows_what_would_run():
+  status, out, err = call("gpu", "--config=c", "--workdir=w", "--dry_run")
+  assert (status, err) == (0, "") and "CUDA_VISIBLE_DEVICES=0 pathstar sweep" in out
+
+
+def test_results_are_fetched_without_a_slice(cloud, tmp_path):
+  status, calls, state, out = cloud(0, "", "--fetch")
+  assert (status, calls, state) == (0, ["fetch"], None) and f"results: {tmp_path / 'out'}" in out
+
+
 GCLOUD = """#!/usr/bin/env bash
 # A cloud of files: `state` is the slice's, `fails` counts down the sweeps that are cut off by a preemption.
 cd "$CLOUD"
@@ -99,7 +137,7 @@ case "$*" in
     cat state 2>/dev/null || { echo "ERROR: NOT_FOUND: no such resource" >&2; exit 1; } ;;
   *"queued-resources create"*) cat created >state ;;
   *"queued-resources delete"*) rm state ;;
-  *"pathstar sweep"*)
+  *tpu_worker.sh*)
     read -r left <fails
     if [ "$left" != 0 ]; then echo $((left - 1)) >fails; cat lost >state; exit $(<code); fi ;;
 esac
@@ -112,7 +150,7 @@ def cloud(tmp_path):
   (tmp_path / "bin").mkdir()
   (tmp_path / "bin" / "gcloud").write_text(GCLOUD)
   (tmp_path / "bin" / "gcloud").chmod(0o755)
-  names = {"queued-resources create": "create", "queued-resources delete": "delete", "pathstar sweep": "sweep", "setup tpu": "install",
+  names = {"queued-resources create": "create", "queued-resources delete": "delete", "tpu_worker.sh": "sweep", "setup tpu": "install",
            "storage rsync": "fetch"}
 
   def run(fails, lost, *words, code=255, created="ACTIVE"):
