@@ -1,4 +1,4 @@
-"""Who holds a folder: a lock that the kernel frees however its holder ends."""
+"""Who holds a folder: a lock that the kernel frees however its holder ends, or on a bucket a claim that then expires (claims.py)."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from pathstar.errors import Held
-from pathstar.storage import workdir
+from pathstar.storage import claims, workdir
 
 _LOCK = ".lock"
 
@@ -20,14 +20,14 @@ _LOCK = ".lock"
 def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
   """Holds the folder for the life of the process. `wait`: until it is free.
 
-  Where the file system has no locks, as in a remote folder, it says so once and holds nothing.
+  Where a local file system has no locks it says so once and holds nothing.
 
   Raises:
     Held: another process holds it; the message says which.
   """
   if workdir.is_remote(folder):
-    _no_locks("a remote folder")
-    yield
+    with claims.claim(folder, _me(), wait):
+      yield
     return
   with open(folder / _LOCK, "a+") as file:
     try:
@@ -40,13 +40,15 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
         raise
       _no_locks(error.strerror)
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.write(f"{_me()}\n")
     file.flush()
     yield
 
 
 def holder(folder: pathlib.Path) -> str | None:
   """Who holds the folder's lock, or None."""
+  if workdir.is_remote(folder):
+    return claims.holder(folder)
   try:
     with open(folder / _LOCK) as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -55,6 +57,15 @@ def holder(folder: pathlib.Path) -> str | None:
   except OSError:  # never held, or no locks here
     return None
   return None
+
+
+def lease(folder: pathlib.Path) -> float:
+  """Seconds after which a dead holder's folder is free."""
+  return claims.LEASE_S if workdir.is_remote(folder) else 0.0
+
+
+def _me() -> str:
+  return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Runs the packs of a sweep, so that several processes can share one folder and a crash costs only what is to blame for it.
 
-A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end. A pack that
+A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end, on a bucket for as
+long as it takes to see that its holder is dead. A pack that
 crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves. The
 parts go on from its newest checkpoint.
 A crash of one of several processes of a job ends the job, and an outage of the machine (a full disk) ends the sweep: it is no run's fault.
@@ -22,7 +23,7 @@ from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Stopped, UserError, listed
 from pathstar.storage import workdir
-from pathstar.storage.locks import lock
+from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, finished, split_of
 from pathstar.sweeps.packs import Pack, part, varied, work
 from pathstar.training.progress import Progress, in_words
@@ -53,7 +54,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
   """
   if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute(folder) / "compiled"))
-  failed, held, told = [], [], _told_by(packs)
+  failed, held, told, patience = [], [], _told_by(packs), lease(folder)
   left = lambda packs: float(sum(work(run.config) for pack in packs for run in pack.runs if not finished(folder, run)))
   amounts, number = {pack.pack_id: left([pack]) for pack in packs}, len(packs)
   everything = float(sum(work(run.config) for pack in packs for run in pack.runs))
@@ -61,7 +62,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
     todo, passed = list(packs), []
     while todo:
       pack = todo.pop(0)
-      if stop.is_set():
+      if not hosts.all_of(not stop.is_set()):
         raise Stopped("stopped by a signal between packs; the same command resumes")
       rest = [*todo, *passed]
       progress.next(number - len(rest), number, amounts[pack.pack_id], sum(amounts[one.pack_id] for one in rest),
@@ -74,6 +75,10 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
       elif outcome:
         todo[:0], number = outcome, number + len(outcome) - 1
         amounts |= {one.pack_id: left([one]) for one in outcome}
+      if not todo and passed and passed == held and patience:
+        print(f"{len(passed)} packs are in the hands of other processes; in {patience:.0f} s it shows whether they live", flush=True)
+        stop.wait(patience)
+        held, patience = [], 0.0
       if not todo and passed != held:  # another look, unless the last one changed nothing
         todo, passed, held = list(passed), [], passed
   missing = {run.run_id for pack in packs for run in pack.runs if not finished(folder, run)} - {name for name, _ in failed}

@@ -1,0 +1,133 @@
+"""Who holds a folder on a bucket, where there are no locks: an object that is created only if absent (on Google Cloud by the precondition
+generation 0), and renewed for as long as its holder lives. A claim that is not renewed expires, and the folder is free.
+
+Claims are numbered: the highest one counts, and when it has expired or was given back, the next number is free for the one process that
+creates it. So none has to delete what may be another's by now. Clocks of the machines may differ by much less than LEASE_S.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import fsspec
+
+from pathstar.errors import Held
+
+LEASE_S = 90.0  # after a holder's death its claims expire within this time
+_FOLDER = ".claims"
+_STOPPED = 75
+
+_mine: dict[str, "_Claim"] = {}  # by place: what this process holds
+_renewing = threading.Lock()
+
+
+class _Claim:
+  """A claim of this process."""
+
+  def __init__(self, fs: fsspec.AbstractFileSystem, place: str, number: int, by: str):
+    self.fs, self.place, self.number, self._by, self.until = fs, place, number, by, 0.0
+
+  def write(self, seconds: float, **mode) -> None:
+    """Writes that it lasts so many seconds from now."""
+    until = time.time() + seconds
+    self.fs.pipe_file(f"{self.place}/{self.number}", json.dumps({"by": self._by, "until": until}).encode(), **mode)
+    self.until = until
+
+
+@contextlib.contextmanager
+def claim(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
+  """Holds the folder. `wait`: until it is free.
+
+  Raises:
+    Held: another process holds it; the message says which.
+  """
+  fs, place = _on_bucket(folder)
+  while not (taken := _take(fs, place, by)):
+    number, holder, until = _newest(fs, place)
+    if holder and not wait:
+      raise Held(f"workdir = {str(folder)!r}: in use by {holder}")
+    time.sleep(min(1.0, LEASE_S / 10))
+  with _renewing:
+    if not _mine:
+      threading.Thread(target=_renew, args=(LEASE_S / 3,), daemon=True).start()
+    _mine[place] = taken
+  try:
+    yield
+  finally:
+    with _renewing:
+      del _mine[place]
+      taken.write(-1.0)  # given back
+
+
+def holder(folder: pathlib.Path) -> str | None:
+  """Who holds the folder, or None."""
+  return _newest(*_on_bucket(folder))[1]
+
+
+def _on_bucket(folder: pathlib.Path) -> tuple[fsspec.AbstractFileSystem, str]:
+  fs, path = fsspec.url_to_fs(str(folder), use_listings_cache=False)
+  return fs, f"{path}/{_FOLDER}"
+
+
+def _newest(fs: fsspec.AbstractFileSystem, place: str) -> tuple[int, str | None, float]:
+  """The claim that counts: its number (-1: there is none), its holder (None: nobody any more), and until when it lasts."""
+  numbers = _numbers(fs, place)
+  if not numbers:
+    return -1, None, 0.0
+  try:
+    found = json.loads(fs.cat_file(f"{place}/{numbers[-1]}"))
+    return numbers[-1], found["by"] if found["until"] > time.time() else None, found["until"]
+  except FileNotFoundError:  # followed by another meanwhile, whose maker has tidied up
+    return numbers[-1], "another process", 0.0
+
+
+def _numbers(fs: fsspec.AbstractFileSystem, place: str) -> list[int]:
+  try:
+    return sorted(int(name.rpartition("/")[2]) for name in fs.ls(place, detail=False))
+  except FileNotFoundError:
+    return []
+
+
+def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Claim | None:
+  """The next claim if the folder is free and no other process is faster; else None."""
+  number, held, _ = _newest(fs, place)
+  if held:
+    return None
+  mine = _Claim(fs, place, number + 1, by)
+  if number < 0:
+    fs.makedirs(place, exist_ok=True)  # on a bucket nothing
+  try:
+    mine.write(LEASE_S, mode="create")
+  except FileExistsError:
+    return None
+  numbers = _numbers(fs, place)
+  for older in numbers:
+    if older < mine.number:
+      with contextlib.suppress(FileNotFoundError):
+        fs.rm_file(f"{place}/{older}")
+  return mine if numbers[-1] == mine.number else None  # else others were here and gone since it was looked at
+
+
+def _renew(every: float) -> None:
+  """In a thread: keeps this process's claims, or ends it where it could not and another may hold them."""
+  while True:
+    time.sleep(every)
+    with _renewing:
+      if not _mine:
+        return
+      for one in _mine.values():
+        try:
+          lost = _numbers(one.fs, one.place)[-1:] != [one.number]
+          if not lost:
+            one.write(LEASE_S)
+        except Exception as error:  # of the network, of any kind; tried again until the claim has run out
+          print(f"the claim of {one.place} can't be renewed ({type(error).__name__}: {error})", file=sys.stderr, flush=True)
+          lost = time.time() > one.until
+        if lost:
+          print(f"stopped: the claim of {one.place} has run out and may be another's; the same command goes on", file=sys.stderr, flush=True)
+          os._exit(_STOPPED)

@@ -1,0 +1,93 @@
+"""Processes that share a sweep on a bucket: claims instead of locks."""
+
+import collections
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import fsspec
+import pytest
+
+from pathstar.errors import Held
+from pathstar.storage import claims
+
+SCRIPT = pathlib.Path(__file__).parent / "bucket_sweep.py"
+
+
+@pytest.fixture
+def lease(monkeypatch):
+  monkeypatch.setattr(claims, "LEASE_S", 0.6)
+
+
+def test_a_folder_is_one_process_s_until_it_gives_it_back(tmp_path, lease):
+  with claims.claim(tmp_path, "the first", wait=False):
+    assert claims.holder(tmp_path) == "the first"
+    with pytest.raises(Held, match="in use by the first"), claims.claim(tmp_path, "another", wait=False):
+      pass
+    time.sleep(1.2)  # it is renewed
+    assert claims.holder(tmp_path) == "the first"
+  assert claims.holder(tmp_path) is None
+  with claims.claim(tmp_path, "another", wait=False):
+    assert claims.holder(tmp_path) == "another"
+
+
+def test_a_claim_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease):
+  fs, place = claims._on_bucket(tmp_path)
+  assert claims._take(fs, place, "the dead")  # and never renewed
+  assert claims.holder(tmp_path) == "the dead" and claims._take(fs, place, "x") is None
+  time.sleep(0.7)
+  assert claims.holder(tmp_path) is None
+  taken, at_once = [], threading.Barrier(8)
+
+  def follow(number):
+    at_once.wait()
+    taken.append(claims._take(fs, place, f"{number}"))
+
+  threads = [threading.Thread(target=follow, args=(number,)) for number in range(8)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert len([one for one in taken if one]) == 1
+
+
+def test_who_looked_too_long_ago_takes_nothing(tmp_path, lease, monkeypatch):
+  fs, place = claims._on_bucket(tmp_path)
+  looked = claims._newest(fs, place)
+  for by in ("one", "two", "three"):  # come and go, and tidy up
+    with claims.claim(tmp_path, by, wait=False):
+      pass
+  with claims.claim(tmp_path, "four", wait=False):
+    with monkeypatch.context() as patch:
+      patch.setattr(claims, "_newest", lambda *_: looked)
+      assert claims._take(fs, place, "five") is None
+    assert claims.holder(tmp_path) == "four"
+
+
+@pytest.mark.slow
+def test_four_processes_one_of_them_killed_train_every_pack_once(tiny, tmp_path):
+  file, bucket = tmp_path / "grid.py", tmp_path / "bucket"
+  file.write_text("from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
+                  f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
+                  "def sweep(arg=''):\n  return product({'seed': range(16)})\n")
+  start = lambda: subprocess.Popen([sys.executable, SCRIPT, bucket, "6", "1.5", f"--config={file}", "--workdir=gs://lab/grid", "--max_pack=2"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  first = start()
+  said = []
+  while not (said and said[-1].startswith("begins")):
+    said.append(first.stdout.readline())
+  others = [start() for _ in range(3)]
+  os.kill(first.pid, signal.SIGKILL)  # in the middle of its pack
+  first.communicate()
+  outputs = [process.communicate(timeout=120)[0] for process in others]
+  assert [process.returncode for process in others] == [0, 0, 0], outputs
+  ended = collections.Counter(re.findall(r"^ends (.*)$", "\n".join(outputs), re.MULTILINE))
+  assert len(ended) == 8 and set(ended.values()) == {1}, outputs
+  assert re.search(r"^begins (.*)$", said[-1])[1] in ended  # what it held went on elsewhere
+  assert any("16 of 16 runs finished" in output for output in outputs), outputs
+  assert len(list(bucket.glob("lab/grid/runs/*/result.json"))) == 16
