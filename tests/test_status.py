@@ -61,15 +61,15 @@ def test_every_run_is_in_one_state(folder):
 
 def test_a_remote_sweep_reads_like_a_local_one(folder):
   place, _ = folder
-  remote = status.show(epath.Path(place))
-  assert remote == status.show(place)
+  remote = status.show([epath.Path(place)])
+  assert remote == status.show([place])
 
 
 def test_to_look_takes_no_lock_from_anybody(folder):
   place, packs = folder
-  status.show(place)
+  status.show([place])
   with lock(place / "packs" / packs[3].pack_id):
-    status.show(place)
+    status.show([place])
     with pytest.raises(Held), lock(place / "packs" / packs[3].pack_id):
       pass
 
@@ -78,7 +78,7 @@ def test_the_table_tells_counts_errors_speed_and_the_best_cells(folder):
   place, packs = folder
   train_a_while(place, packs[3], step=5, rate=0.5)
   with lock(place / "packs" / packs[3].pack_id):
-    said = status.show(place)
+    said = status.show([place])
   assert "10 runs in 6 packs" in said and "done 2   running 2   failed 2   diverged 1   waiting 3" in said
   [row] = [line for line in said.splitlines() if line.startswith(packs[3].pack_id)]
   assert "5/20" in row and "0.5" in row and "0:00:30" in row and "process" in row
@@ -115,3 +115,38 @@ def test_what_holds_no_sweep_is_refused(tmp_path, capsys):
   assert "holds no sweep (it has no sweep.json)" in capsys.readouterr().err
   with pytest.raises(UserError, match="--status takes --workdir and --only alone, not --shard=0/2"):
     status_command.main(["--status", f"--workdir={tmp_path}", "--shard=0/2"])
+
+
+def test_several_folders_are_one_status_with_a_source(folder, tiny, tmp_path_factory, capsys):
+  place, packs = folder
+  other = tmp_path_factory.mktemp("other")
+  prepare(other, plan(config.override(config.default(), tiny.fields), product({"task.degree": [4], "task.num_nodes": [16], "seed": range(2)})))
+  with lock(place / "packs" / packs[3].pack_id):
+    train_a_while(place, packs[3], 10, 2.0)
+    assert cli.run(status_command.main, ["--status", f"--workdir={place}", f"--workdir={other}"]) == 0
+  said = capsys.readouterr().out
+  assert f"{place}, {other}: 12 runs in 7 packs" in said and "done 2   running 2   failed 2   diverged 1   waiting 5" in said
+  lines = [line.split() for line in said.splitlines() if line]
+  assert {line[-1] for line in lines if line[0].startswith("transformer")} - {str(place), str(other)} == {
+      line[-1] for line in lines if line[-1].endswith("error.txt")}
+  assert [line[0] for line in lines if line[-1] == str(other)] == ["transformer-next_token-d4-l4"]
+  assert cli.run(status_command.main, ["--status", f"--workdir={place}", f"--workdir={place}"]) == 2
+  assert f"--workdir = '{place}': is given twice" in capsys.readouterr().err
+
+
+def test_where_there_is_no_sweep_one_line_says_where_one_is(folder, tmp_path, capsys):
+  place, packs = folder
+
+  def said(where):
+    assert cli.run(status_command.main, ["--status", f"--workdir={where}"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: workdir = ") and text.count("\n") == 1
+    return text
+
+  group = workdir.make(place / "group" / "mine" / "a").parents[1]
+  (place / "sweep.json").rename(group / "mine" / "a" / "sweep.json")
+  assert f"below it there are sweeps: {group / 'mine' / 'a'}; --workdir may be given several times" in said(group)
+  (group / "mine" / "a" / "sweep.json").rename(place / "sweep.json")
+  assert f"it belongs to the sweep in {place}" in said(place / "runs")
+  assert "holds no sweep (it has no sweep.json)\n" in said(place.parent / "nothing" / "here")
+  assert "must be a local folder or one of a known scheme" in said("ftp://here/runs")

@@ -130,10 +130,12 @@ def _status(argv: Sequence[str]) -> int:
   """`pathstar sweep --status`."""
   parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
   parser.add_argument("--status", action="store_true", required=True)
-  parser.add_argument("--workdir", required=True, help="folder of the sweep")
+  parser.add_argument("--workdir", required=True, action="append", help="folder of the sweep, or several (--workdir=A --workdir=B)")
   cli.add_only(parser)
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:
     raise UserError(f"--status takes --workdir and --only alone, not {' '.join(wrong)}")
-  print(sweep_status.show(workdir.path(args.workdir), args.only))
+  if twice := [name for number, name in enumerate(args.workdir) if name in args.workdir[:number]]:
+    raise UserError(f"--workdir = {twice[0]!r}: is given twice")
+  print(sweep_status.show([workdir.reach(name) for name in args.workdir], args.only))
   return 0

@@ -31,6 +31,7 @@ class Entry:
   state: str
   work: float
   result: dict  # result.json, or {}
+  source: pathlib.Path | None = None  # the sweep's folder
 
   @property
   def group(self) -> str:
@@ -49,7 +50,7 @@ def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
   """All runs of the sweep in `folder`, or those of `FIELD=VALUE,...`, in the order of its plan. Raises UserError if there is none."""
   folder = workdir.reach(folder)
   if not (folder / PLAN).exists():
-    raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN})")
+    raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN}){_elsewhere(folder)}")
   plan = workdir.read_json(folder / PLAN)
   if only and "common" not in plan:
     raise UserError(f"--only: version 0.1 planned {folder}, and did not say which fields its runs have")
@@ -63,8 +64,19 @@ def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
         result = {}
       state = result.get("status") or ("running" if holder(place) else
                                        "failed" if (place / ERROR).exists() else "waiting")
-      entries.append(Entry(path, pack_id, state, plan["work"][planned], result))
+      entries.append(Entry(path, pack_id, state, plan["work"][planned], result, folder))
   return entries
+
+
+def _elsewhere(folder: pathlib.Path) -> str:
+  """Where near a folder that holds no sweep there are some."""
+  if workdir.is_remote(folder) or not folder.is_dir():
+    return ""
+  if (above := next((parent for parent in folder.absolute().parents if (parent / PLAN).exists()), None)) is not None:
+    return f"; it belongs to the sweep in {above}"
+  below = sorted(str(file.parent) for depth in ("*", "*/*") for file in folder.glob(f"{depth}/{PLAN}"))
+  more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+  return f"; below it there are sweeps: {', '.join(below[:3])}{more}; --workdir may be given several times" if below else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,30 +136,34 @@ def aligned(rows: Sequence[Sequence[object]]) -> str:
   return "\n".join(line.rstrip() for line in lines)
 
 
-def show(folder: pathlib.Path, only: Sequence[str] = ()) -> str:
-  """The whole report as text."""
-  entries = read(folder, only)
-  now = running(folder, entries)
+def show(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> str:
+  """The whole report as text; of several folders each line says which it is of."""
+  found = {folder: read(folder, only) for folder in folders}
+  entries = [entry for one in found.values() for entry in one]
+  at_work = [(folder, one) for folder, members in found.items() for one in running(folder, members)]
+  now = [one for _, one in at_work]
+  source = lambda value: (str(value),) if len(found) > 1 else ()
   counts = collections.Counter(e.state for e in entries)
   left = seconds_left(entries, now)
   with_processes = f", with {len(now) or 1} process{'es' if len(now) > 1 else ''}"
   eta = ""
   if counts["running"] + counts["waiting"]:
     eta = "   ETA " + (clock(left) + with_processes if left is not None else "unknown yet")
-  parts = [f"{folder}: {len(entries)} runs in {len({e.pack_id for e in entries})} packs\n"
+  parts = [f"{', '.join(map(str, found))}: {len(entries)} runs in {len({(e.source, e.pack_id) for e in entries})} packs\n"
            + "   ".join(f"{state} {counts[state]}" for state in STATES) + eta]
   if now:
-    parts.append(aligned([("running now", "step", "steps/s", "ETA", "by"), *(
-        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder)
-        for p in now)]))
+    parts.append(aligned([("running now", "step", "steps/s", "ETA", "by", *source("source")), *(
+        (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder, *source(folder))
+        for folder, p in at_work)]))
   if failed := [e for e in entries if e.state == "failed"]:
-    parts.append(aligned([("failed", "error", "traceback"), *((e.path, *_error(folder, e)) for e in failed)]))
-  parts.append(aligned([("group", *STATES, "exact match: best", "mean", "best cell"), *_groups(entries)]))
+    parts.append(aligned([("failed", "error", "traceback"), *((e.path, *_error(e)) for e in failed)]))
+  parts.append(aligned([("group", *STATES, "exact match: best", "mean", "best cell", *source("source")), *(
+      (*row, *source(folder)) for folder, members in found.items() for row in _groups(members))]))
   return "\n\n".join(parts)
 
 
-def _error(folder: pathlib.Path, entry: Entry) -> tuple[str, pathlib.Path]:
-  file = folder / "packs" / entry.pack_id / ERROR
+def _error(entry: Entry) -> tuple[str, pathlib.Path]:
+  file = entry.source / "packs" / entry.pack_id / ERROR
   lines = [line for line in file.read_text().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
   return (lines[-1] if lines else "")[:100], file
 
