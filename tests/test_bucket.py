@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 
-import fsspec
 import pytest
 
 from pathstar.errors import Held
@@ -75,8 +74,8 @@ def test_four_processes_one_of_them_killed_train_every_pack_once(tiny, tmp_path)
   file.write_text("from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
                   f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
                   "def sweep(arg=''):\n  return product({'seed': range(16)})\n")
-  start = lambda: subprocess.Popen([sys.executable, SCRIPT, bucket, "6", "1.5", f"--config={file}", "--workdir=gs://lab/grid", "--max_pack=2"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  words = [SCRIPT, bucket, "6", "1.5", f"--config={file}", "--workdir=gs://lab/grid", "--max_pack=2"]
+  start = lambda: subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
   first = start()
   said = []
   while not (said and said[-1].startswith("begins")):

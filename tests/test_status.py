@@ -120,7 +120,8 @@ def test_what_holds_no_sweep_is_refused(tmp_path, capsys):
 def test_several_folders_are_one_status_with_a_source(folder, tiny, tmp_path_factory, capsys):
   place, packs = folder
   other = tmp_path_factory.mktemp("other")
-  prepare(other, plan(config.override(config.default(), tiny.fields), product({"task.degree": [4], "task.num_nodes": [16], "seed": range(2)})))
+  cells = product({"task.degree": [4], "task.num_nodes": [16], "seed": range(2)})
+  prepare(other, plan(config.override(config.default(), tiny.fields), cells))
   with lock(place / "packs" / packs[3].pack_id):
     train_a_while(place, packs[3], 10, 2.0)
     assert cli.run(status_command.main, ["--status", f"--workdir={place}", f"--workdir={other}"]) == 0

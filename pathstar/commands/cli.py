@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 
 import pathstar
 from pathstar.errors import Stopped, UserError, choose
+from pathstar.training import signals
 
-EXIT_BAD_INPUT, EXIT_STOPPED = 2, 75  # 75: EX_TEMPFAIL
+EXIT_BAD_INPUT, EXIT_STOPPED = 2, signals.EXIT_STOPPED
 
 COMMANDS = {
     "train": "one run",
@@ -27,6 +28,7 @@ COMMANDS = {
     "sample": "show, draw or export examples",
     "bench": "speed against what this machine can do",
 }
+_TRAIN = ("train", "sweep")
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
@@ -63,6 +65,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
       raise UserError(f"--mesh and --config.mesh are the same, and given as {args.mesh!r} and as {changes['mesh']!r}")
     cores_as_devices()
     hosts.join(args.distributed)
+    signals.joined(hosts.leave_together(signals.leave))
   return args, config.load(args.config, changes)
 
 
@@ -116,4 +119,6 @@ def main() -> int:
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     return EXIT_BAD_INPUT
+  if argv[0] in _TRAIN:
+    signals.listen(job=any(word.startswith("--distributed") for word in argv))
   return run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])

@@ -4,17 +4,25 @@ The training step never waits for another process but through its own collective
 """
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax._src.distributed import global_state as _global_state  # its key-value store has no public name
 from jax.experimental import multihost_utils
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from pathstar.devices import rendezvous
 from pathstar.errors import Held, UserError, first_line, require
 
 AUTO = "auto"
+_FORM_S = 45  # until all processes of a job have to be there
+_LEAVING, _POLL_S, _FAREWELL_S = "pathstar/leaving", 0.3, 4.0
 _MESSAGE_BYTES = 2000  # of an error that one process tells the others, its kind in the first
 _SHARED = (Held, UserError, RuntimeError)  # kinds of such errors, the most special first
 
@@ -38,9 +46,10 @@ def join(how: str | None) -> None:
     return
   # CPUs have no stream that keeps programs in order: two at once would wait for each other across processes.
   jax.config.update("jax_cpu_enable_async_dispatch", False)
+  jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself; ours is training/signals.py
   if how is None or how == AUTO:
     try:
-      jax.distributed.initialize()
+      jax.distributed.initialize(initialization_timeout=_FORM_S)
     except ValueError as error:  # no cluster found
       raise UserError(f"--distributed: no cluster was found ({error}); under SLURM start the processes by srun, elsewhere give "
                       "--distributed=ADDRESS:PORT,COUNT,ID") from None
@@ -48,7 +57,35 @@ def join(how: str | None) -> None:
   address, *numbers = how.split(",")
   require(":" in address and len(numbers) == 2 and all(n.isdigit() for n in numbers) and int(numbers[1]) < int(numbers[0]),
           "--distributed", how, "ADDRESS:PORT,COUNT,ID with ID below COUNT, as in 10.0.0.1:1234,2,0")
-  jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
+  count, me = map(int, numbers)
+  rendezvous.meet(address, count, me, _FORM_S)
+  jax.distributed.initialize(address, count, me, initialization_timeout=_FORM_S)
+
+
+def leave_together(leave: Callable[[], None]) -> Callable[[], None]:
+  """A function to call before this process ends on its own, upon which `leave` is called in the other processes of its job.
+
+  All of them stay until each has heard of it (or for a few seconds): one that is gone is an error to those that wait for it.
+  """
+  client, me, count = _global_state.client, _global_state.process_id, _global_state.num_processes
+  if client is None:
+    return lambda: None
+
+  def farewell():
+    client.key_value_set(f"{_LEAVING}/{me}", "1", allow_overwrite=True)
+    until = time.monotonic() + _FAREWELL_S
+    while len(client.key_value_dir_get(_LEAVING)) < count and time.monotonic() < until:
+      time.sleep(_POLL_S / 10)
+    if me == 0:  # it keeps the list
+      time.sleep(2 * _POLL_S)
+
+  def listen():
+    while not client.key_value_dir_get(_LEAVING):
+      time.sleep(_POLL_S)
+    leave()
+
+  threading.Thread(target=listen, daemon=True).start()
+  return farewell
 
 
 def devices() -> list:
@@ -96,6 +133,23 @@ def together() -> Iterator[None]:
 def all_of(holds: bool) -> bool:
   """Whether it holds for all processes."""
   return holds if not several() else bool(multihost_utils.process_allgather(np.array(holds)).all())
+
+
+def poll(holds: bool, before: jax.Array | None) -> tuple[bool | None, jax.Array | None]:
+  """Whether it holds for any process, the same on all, and what to give as `before` to the next call.
+
+  With several processes the answer is that of the call before, so that none waits for it; None the first time.
+  """
+  if not several():
+    return holds, None
+  everyone = Mesh(np.array(jax.devices()), "all")
+  votes = jax.make_array_from_callback((everyone.size,), NamedSharding(everyone, PartitionSpec("all")), lambda _: np.array([holds]))
+  return None if before is None else bool(before), _any_of(everyone)(votes)
+
+
+@functools.cache
+def _any_of(everyone: Mesh):
+  return jax.jit(jnp.any, out_shardings=NamedSharding(everyone, PartitionSpec()))
 
 
 def of_first(number: int) -> int:

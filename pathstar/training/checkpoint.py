@@ -4,7 +4,6 @@ The position in the data is the step, and all randomness is folded from seed and
 is to save.
 """
 
-import itertools
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from pathstar.storage import workdir
 
 _log = logging.getLogger(__name__)
 _DIGEST = "digest"  # in a checkpoint's extra
-_polls = itertools.count(1)  # of the whole process: a signal that comes between two packs is heard in the second
 
 
 def digest(state) -> dict[str, list[int]]:
@@ -123,10 +121,6 @@ class Checkpoints:
       _log.warning("checkpoint %d is set aside as %s", step, aside.name)
       (self._folder / str(step)).rename(aside)
     self._manager = ocp.CheckpointManager(self._folder, options=self._options)
-
-  def preempted(self) -> bool:
-    """Whether one of several processes got SIGTERM; true on all of them after the same dispatch. To be asked after every one."""
-    return self._manager.reached_preemption(next(_polls))
 
   @property
   def steps(self) -> list[int]:

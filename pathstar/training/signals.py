@@ -1,25 +1,86 @@
-"""SIGTERM and Ctrl-C end training at the next dispatch, with a checkpoint."""
+"""SIGTERM and Ctrl-C end training at the next dispatch, with a checkpoint; where there is nothing to save they end the process at once.
+
+A command that trains listens from its first moment on (`listen`), in a thread of its own: the main one may be deep in a compiler, or wait
+for another process of its job. Ending at once is what any run survives, a kill, but with status 75, and of all processes of a job.
+"""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
-from pathstar.devices import hosts
+EXIT_STOPPED = 75  # EX_TEMPFAIL
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SAME_S = 2.0  # a terminal and a launch script both signal: what comes within this time is one signal
 
-_stop: threading.Event | None = None  # of the outermost `stop_on_signals`
+_stop: threading.Event | None = None  # of `listen`, or of the outermost `stop_on_signals`
+_phase = threading.Lock()
+_listening = _joining = _saving = False
+_farewell: Callable[[], None] = lambda: None
+
+
+def listen(job: bool) -> None:
+  """Takes this process's signals for good. `job`: it will be one of several processes, and a signal before `joined` waits for that."""
+  global _stop, _listening, _joining
+  _stop, _listening, _joining = threading.Event(), True, job
+  heard, written = os.pipe()
+  os.set_blocking(written, False)
+  for number in _SIGNALS:
+    signal.signal(number, lambda number, frame: None)
+  signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+  threading.Thread(target=_heed, args=(heard,), daemon=True).start()
+
+
+def _heed(heard: int) -> None:
+  first = None
+  while True:
+    number, now = os.read(heard, 1)[0], time.monotonic()
+    if first is None:
+      first = now
+      with _phase:
+        _stop.set()
+        if not (_joining or _saving):
+          leave()
+    elif now - first > _SAME_S:
+      os._exit(128 + number)
+
+
+def leave() -> None:
+  """Ends this process now, and with it its job: nothing is lost but what came after the last checkpoint."""
+  print("stopped by a signal; the same command goes on", file=sys.stderr, flush=True)
+  _farewell()
+  os._exit(EXIT_STOPPED)
+
+
+def joined(farewell: Callable[[], None]) -> None:
+  """This process is one of a job by now. `farewell`: makes the others leave too."""
+  global _joining, _farewell
+  with _phase:
+    _joining, _farewell = False, farewell
+    if _listening and _stop.is_set():
+      leave()
+
+
+def save_first(needed: bool) -> None:
+  """Whether a signal is from now on left to who asks the event of `stop_on_signals`: there is something to save."""
+  global _saving
+  with _phase:
+    _saving = needed
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-  """An event that SIGTERM or SIGINT sets; a second signal acts at once. Inside another one, it is that one's event.
-
-  With several processes it is never set: SIGTERM to any of them is then caught by JAX, so that all stop after the same
-  dispatch (see `Checkpoints.preempted`).
-  """
+  """An event that SIGTERM or SIGINT sets; a second signal acts at once. Inside another one, or of a command that listens, it is that
+  one's event."""
   global _stop
-  if _stop is not None or hosts.several() or threading.current_thread() is not threading.main_thread():
-    yield _stop or threading.Event()
+  if _stop is not None or threading.current_thread() is not threading.main_thread():
+    try:
+      yield _stop or threading.Event()
+    finally:
+      save_first(False)
     return
   event = _stop = threading.Event()
 
@@ -27,7 +88,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     event.set()
     signal.signal(number, before[number])
 
-  before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+  before = {number: signal.signal(number, handle) for number in _SIGNALS}
   try:
     yield event
   finally:

@@ -28,7 +28,7 @@ from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
 from pathstar.training.program import Program, compile_program, pack_values, parameter_counts
 from pathstar.training.progress import Progress
-from pathstar.training.signals import stop_on_signals
+from pathstar.training.signals import save_first, stop_on_signals
 
 _PICTURED = 12  # problems in a picture
 _SAME = 0.02  # exact match of one pass and of what is generated may differ by this, through rounding, and be the same
@@ -95,7 +95,6 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     ended = start_step < num_steps and hosts.of_first(hosts.is_first() and growth.ended_at(folders[0], start_step))
     recorder = enter(Recorder(configs, folders, start_step, progress, evaluated(start_step) if ended else None))
     signalled = stack.enter_context(stop_on_signals())
-    stopped = checkpoints.preempted if hosts.several() else signalled.is_set
     begin = time.monotonic()
     seconds = lambda: extra["train_seconds"] + time.monotonic() - begin
     if start_step == 0:
@@ -105,6 +104,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
       _, answer_RxNxA = program.generate(values, state["params"], examples["test"])
       recorder.pictures(step, jax.device_get(hosts.everywhere(answer_RxNxA[:, :_PICTURED])))
 
+    votes = None
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.steps(state, values, next(batches))
       found = dict(logged) if step % config.train.log_every == 0 else {}
@@ -113,8 +113,9 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
       recorder.push(step, found, after=logged)
       if step - steps_per_call < num_steps / 2 <= step < num_steps:
         pictures(step)
+      stop, votes = hosts.poll(signalled.is_set(), votes)
+      save_first(stop is not None)  # until all are here, who is signalled need not wait for the others' compilers
       all_diverged = bool((recorder.diverged_at >= 0).all())
-      stop = stopped()
       due = step // config.train.checkpoint_every > (step - steps_per_call) // config.train.checkpoint_every
       if due or step == num_steps or stop or all_diverged:
         recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
@@ -205,7 +206,9 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
           return []
         return differences(config, old)
 
-      stack.enter_context(lock(workdir.make(folder)))
+      workdir.make(folder)
+      if folder == folders[0] or not workdir.is_remote(folder):  # on a bucket each costs a few requests, and one is enough for a pack
+        stack.enter_context(lock(folder))
       workdir.claim(folder, config.fields, environment, changed)
     growth.begin(shorter, checkpoints)
   steps = hosts.of_first(_steps_per_call(configs[0], folders[0]) if hosts.is_first() else 0)
