@@ -1,7 +1,7 @@
 """Run by test_bucket.py: a sweep on gs://, whose bucket is a local folder, and in which training takes a moment and does nothing.
 
-Arguments: that folder, seconds that a claim lasts, seconds that a pack takes, and the words of `pathstar sweep`. What is trained is said on a
-line when it begins and when it is done.
+Arguments: that folder, seconds that a claim lasts, seconds that a pack takes, and the words of `pathstar sweep`. What is trained is said on
+a line when it begins and when it is done.
 """
 
 import os

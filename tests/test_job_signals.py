@@ -85,3 +85,15 @@ def test_whoever_is_signalled_the_job_saves_and_ends_and_goes_on(start, tmp_path
   assert [status for _, status in ended(*start(folder))] == [0, 0]
   result = lambda of: {k: v for k, v in json.loads((of / workdir.RESULT).read_text()).items() if k != "train_seconds"}
   assert timeless(folder) == timeless(tmp_path / "whole") and result(folder) == result(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_there_is_anything_to_save_a_process_ends_at_once(tmp_path, number):
+  process = subprocess.Popen([sys.executable, "-m", "pathstar", "train", "--config=default", f"--workdir={tmp_path / 'run'}"],
+                             stderr=subprocess.PIPE, text=True)
+  while not listens(process):  # from before it loads JAX
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(number)
+  [(said, status)] = ended(process)
+  assert status == 75 and said.endswith("stopped by a signal; the same command goes on\n")

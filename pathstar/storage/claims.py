@@ -129,5 +129,5 @@ def _renew(every: float) -> None:
           print(f"the claim of {one.place} can't be renewed ({type(error).__name__}: {error})", file=sys.stderr, flush=True)
           lost = time.time() > one.until
         if lost:
-          print(f"stopped: the claim of {one.place} has run out and may be another's; the same command goes on", file=sys.stderr, flush=True)
+          print(f"stopped: the claim of {one.place} may be another's by now; the same command goes on", file=sys.stderr, flush=True)
           os._exit(_STOPPED)
