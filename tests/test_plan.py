@@ -15,7 +15,7 @@ import pytest
 from pathstar.commands import plan as plan_command
 from pathstar.devices.collectives import _groups
 from pathstar.errors import UserError
-from pathstar.pricing import cost, flops, price, topology
+from pathstar.pricing import cost, flops, price, topology, total
 from pathstar.sweeps.packs import Pack, PlannedRun
 
 WIDTH, STATE, CONV = 16, 4, 4
@@ -138,6 +138,16 @@ def sweep_file(tmp_path, tiny, request):
       "def sweep(arg=''):\n  return product({'task.degree': [2, 3], 'task.num_nodes': [14]},\n"
       f"    {{'model.mixer': {request.param!r}, 'seed': range(2)}})\n")
   return file
+
+
+def test_what_a_sweep_takes_is_the_sum_of_its_steps(tiny):
+  cell = lambda degree, length, **more: tiny({"task.degree": degree, "task.length": length, "task.num_nodes": 24, **more})
+  runs = [(cell(degree, length, seed=seed), 10 * degree) for degree in (2, 3) for length in (3, 4) for seed in range(2)]
+  runs += [(cell(2, 4, **{"objective.name": "teacherless"}), 7)]
+  exact = sum(steps * flops.of_step(config, "tpu").total for config, steps in runs)
+  assert total.of_runs(runs) == (pytest.approx(exact, rel=1e-12), True)
+  about, every = total.of_runs(runs, counted=2)  # of a kind of four
+  assert not every and about == pytest.approx(exact, rel=0.05) and total.of_runs([]) == (0.0, True)
 
 
 def test_without_hardware_what_can_be_counted_is_told(sweep_file, tmp_path, capsys):

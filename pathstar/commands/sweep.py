@@ -11,6 +11,7 @@ from pathstar.commands import cli
 from pathstar.config import Loaded
 from pathstar.devices import hosts
 from pathstar.errors import UserError
+from pathstar.pricing import total
 from pathstar.reports import summary
 from pathstar.reports.collect import collect
 from pathstar.reports.rows import as_read
@@ -108,7 +109,9 @@ def _print(folder: pathlib.Path, packs: Sequence[Pack], found: Reconciled) -> in
     if len(values) == 1 and name != "seed":  # one mixer or objective has it, and the others do not
       continue
     print(f"  {name}: {', '.join(values[:_MAX_VALUES])}" + f", ... ({len(values)} in all)" * (len(values) > _MAX_VALUES))
-  print("  arithmetic, memory and hours: pathstar plan with the same --config")
+  steps = lambda run: run.config.train.num_steps - (found.raised[run.path] if run.path in found.raised else 0)
+  amount, exact = total.of_runs((run.config, steps(run)) for run in runs if not finished(folder, run))
+  print(f"  FLOPs to do: {'' if exact else 'about '}{amount:.3g} (memory and hours: pathstar plan with the same --config)")
   return 0
 
 
