@@ -214,6 +214,14 @@ def test_claims_that_compare_are_told_where_there_is_something_to_compare(made):
   assert "9a errors do not snowball: " in told([*alone, {"task.length": 5, "task.num_nodes": 14, "seed": 0}], "lengths")
 
 
+def test_what_a_mixer_has_fields_for_is_told_by_its_name(made):
+  cells = [{"model.mixer": mixer, "task.length": n, "task.num_nodes": 14} for mixer in ("attention", "mamba") for n in (3, 4)]
+  runs = as_read(collect([made(cells)])[0])
+  assert list(split([row for row in runs if row["length"] == 3], "length")) == ["mamba", "transformer"]
+  names = {f"next_token\nG(2,{n}), {name}" for n in (3, 4) for name in ("mamba", "transformer")}
+  assert set(titles(groups(runs), "method").values()) == names
+
+
 def test_a_position_has_one_style_in_all_panels(made):
   runs, curves = collect([made([{"task.length": length, "task.num_nodes": 14} for length in (3, 5)])])
   figure = figures.positions(as_read(runs), curves)

@@ -121,8 +121,18 @@ def apart(runs: Sequence[dict], *same: str) -> list[str]:
 
 def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
   """The runs in lots within which those alike in `same` differ in their seed alone; by what tells the lots apart, in words."""
-  names = apart(runs, *same)
+  names = _enough([parts(row) for row in runs], apart(runs, *same))
   return by(runs, lambda row: ", ".join(in_words(name, parts(row)[name]) for name in names))
+
+
+def _enough(known: Sequence[dict], names: Iterable[str]) -> list[str]:
+  """Those of the names that tell apart what all of them do, the first ones first: a mixer's fields say no more than its name."""
+  kept: list[str] = []
+  lots = lambda names: len({tuple(one[name] for name in names) for one in known})
+  for name in names:
+    if lots([*kept, name]) > lots(kept):
+      kept.append(name)
+  return kept
 
 
 def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
@@ -132,7 +142,7 @@ def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
   found = {}
   for one in settings:
     likes = [known[other] for other in settings if all(known[other][name] == known[one][name] for name in shown)]
-    names = [name for name in known[one] if name != "fields" and any(other[name] != known[one][name] for other in likes)]
+    names = _enough(likes, (name for name in known[one] if name != "fields"))
     more = ", ".join(in_words(name, known[one][name]) for name in names)
     found[one] = ", ".join(str(known[one][name]) for name in shown) + (f"\n{more}" if more else "")
   return found
