@@ -1,7 +1,7 @@
 """A pack's program: one or several runs that differ in values alone, as functions compiled for a mesh.
 
-Every leaf of the state has a leading run axis R, the step is vmapped over it, and the mesh axis `run` shards it. A single run is
-a pack of one. `steps_per_call` optimiser steps are one dispatch.
+Every leaf of the state has a leading run axis R, which the mesh axis `run` shards. A single run is a pack of one. `steps_per_call`
+optimiser steps are one dispatch. What is written here is of one run; `mesh.each_run` makes it that of a pack.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import optax
 from pathstar import evals
 from pathstar.config import Config
 from pathstar.devices import random
-from pathstar.devices.mesh import logical_sharding, state_shardings
+from pathstar.devices.mesh import each_run, logical_sharding, state_shardings
 from pathstar.training import data, optimizer
 
 
@@ -74,32 +74,33 @@ def train_step(config: Config, state: dict, batch: dict, values: dict) -> tuple[
   }
 
 
+def train_steps(config: Config, state: dict, values: dict, batch_KxB: dict) -> tuple[dict, dict]:
+  """The K steps of a dispatch of one run, and the means of their metrics."""
+  step = lambda state, batch: train_step(config, state, batch, values)
+  state, logged = jax.lax.scan(step, state, batch_KxB)
+  return state, jax.tree.map(lambda x_K: x_K.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
+
+
 def compile_program(configs: Sequence[Config], mesh) -> Program:
   """The functions of a pack on a mesh; each is compiled when first called."""
   platform = mesh.devices.flat[0].platform  # a mesh may be of devices that are not here (pathstar plan)
   config = dataclasses.replace(configs[0], model=configs[0].model.on(platform))
-  runs = functools.partial(jax.vmap, spmd_axis_name="run")
-  init = runs(functools.partial(init_state, config))
+  init = jax.vmap(functools.partial(init_state, config), spmd_axis_name="run")
   boxed = jax.eval_shape(init, pack_values(configs))
   shardings = state_shardings(mesh, boxed, config.mesh)
   over_runs = logical_sharding(mesh, "run")
   batches = logical_sharding(mesh, None, "run", "batch")
 
-  def steps(state, values, batch_KxRxB):
-    step = runs(functools.partial(train_step, config))
-    state, logged = jax.lax.scan(lambda state, batch: step(state, batch, values), state, batch_KxRxB)
-    return state, jax.tree.map(lambda x_KxR: x_KxR.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
-
   # Devices of one CPU are its cores: a program for several must not spread over all of them.
   options = {"xla_cpu_multi_thread_eigen": False} if platform == "cpu" and mesh.size > 1 else None
-  measure = lambda of: jax.jit(runs(lambda values, params, examples: of(config.with_values(values), params, examples)),
+  measure = lambda of: jax.jit(each_run(mesh, lambda values, params, examples: of(config.with_values(values), params, examples)),
                                compiler_options=options)
   return Program(
       # Random numbers compile slowly on CPU and run once.
       init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
           {"xla_backend_optimization_level": 0} if platform == "cpu" else None)),
-      steps=jax.jit(steps, donate_argnums=0, in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs),
-                    compiler_options=options),
+      steps=jax.jit(each_run(mesh, functools.partial(train_steps, config), (0, 0, 1)), donate_argnums=0,
+                    in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs), compiler_options=options),
       evaluate=measure(evals.of_logits),
       generate=measure(evals.of_tokens),
       abstract_state=nn.meta.unbox(boxed),
