@@ -168,28 +168,51 @@ def test_without_a_compiler_hours_are_told_and_how_to_get_the_rest(sweep_file, t
   assert found["total"]["chip_hours"] == pytest.approx(sum(p["chip_hours"] for p in found["packs"]))
 
 
-def test_memory_between_compiled_packs_is_interpolated_and_marked(tiny):
+def test_memory_and_time_between_compiled_packs_are_interpolated_and_marked(tiny):
   pack = lambda name: Pack(name, (PlannedRun(name, tiny(), name),))
   sizes = {"large": 9.0, "middle": 5.0, "small": 1.0}
   works = [cost.Work(pack(name), 10, 10, flops.Flops(size, 0.0)) for name, size in sizes.items()]
-  compiled = {name: topology.Compiled(peak, 1000, {"data": 3}, 1.0) for name, peak in (("large", 900), ("small", 100))}
+  ends = (("large", 900, 0.09), ("small", 100, 0.01))
+  compiled = {name: topology.Compiled(peak, 1000, {"data": 3}, 1.0, step) for name, peak, step in ends}
   whole = topology.Topology("v5e:1x1")
-  found = price.rows(works, cost.layout(works, whole, whole, "auto", 0.3), compiled)
+  found = price.rows(works, price.timed(works, cost.layout(works, whole, whole, "auto", 0.3), compiled), compiled)
   assert [row["peak_bytes"] for row in found] == [900, 500, 100]
+  assert [row["step_ms"] for row in found] == pytest.approx([90, 50, 10])
+  shares = [size / 197e12 / step for size, step in ((9, 0.09), (5, 0.05), (1, 0.01))]
+  assert [row["share_of_peak"] for row in found] == pytest.approx(shares)
   assert [row["compiled"] for row in found] == [True, False, True]
-  assert "~0.00 of 15.75 | ~yes" in price.markdown(found)
+  assert "~0.00 of 15.75 | ~yes" in price.markdown(found) and "| ~50 |" in price.markdown(found)
+
+
+def test_the_soonest_layout_that_fits_is_found_by_the_clock(tiny, monkeypatch):
+  works = [cost.Work(Pack("pack", (PlannedRun("run", tiny({"train.batch_size": 64}), "run"),)), 10, 10, flops.Flops(1e12, 0.0))]
+  possible = cost.layouts(works, topology.Topology("v5e:4x4"), 0.3)
+  by_the_clock = {16: 5.0, 8: 7.0, 4: 9.0, 1: 50.0}  # seconds a step on so many chips
+
+  for fitting, want in (((1, 16), 16), ((1,), 1), ((4,), 4)):
+    asked = []
+
+    def compiled(_, chosen, everything, give_up, fitting=fitting, asked=asked):
+      chips = chosen.part.num_chips
+      asked.append(chips)
+      return {"pack": topology.Compiled(1, 1, {} if chips in fitting else None, 1.0, by_the_clock[chips])}
+
+    monkeypatch.setattr(price, "compile_packs", compiled)
+    chosen, _ = price.soonest(works, possible, False)
+    assert chosen.part.num_chips == want and chosen.hours == pytest.approx(by_the_clock[want] * 20 / 3600)
+    assert set(asked) >= {1, 16}  # a job on each chip and one job on all are always looked at
 
 
 def test_memory_goes_with_the_size_of_a_step_and_not_with_their_number(tiny):
   run = lambda name, steps: PlannedRun(name, tiny({"train.num_steps": steps}), name)
   works = [cost.Work(Pack(name, (run(name, steps),)), 10, 10, flops.Flops(size, 0.0))
            for name, size, steps in (("long", 1.0, 1000), ("large", 9.0, 10))]
-  compiled = {"long": topology.Compiled(100, 1000, {}, 1.0)}
+  known = {"long": 100}
   assert works[1].step_flops == 9 * works[0].step_flops and works[0].total_flops > works[1].total_flops
-  assert price.peak_bytes(works[0], works, compiled) == 100
-  both = compiled | {"large": topology.Compiled(900, 1000, {}, 1.0)}
+  assert price.between(works[0], works, known) == 100
+  both = known | {"large": 900}
   middle = cost.Work(Pack("middle", (run("middle", 10),)), 10, 10, flops.Flops(5.0, 0.0))
-  assert price.peak_bytes(middle, [*works, middle], both) == 500
+  assert price.between(middle, [*works, middle], both) == 500
 
 
 needs_libtpu = pytest.mark.skipif(
@@ -221,6 +244,15 @@ def test_the_training_step_compiles_for_a_slice_and_runs_do_not_talk(sweep_file,
     assert p["collectives"]["data"] >= 1 and not any("run" in axes for axes in p["collectives"])
     if "model" not in mesh:  # the loss's weight, the norms' gradients and those of the rest: no activation is exchanged
       assert p["collectives"]["data"] <= 4 and set(p["collectives"]) == {"data"}
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_what_the_time_goes_into_is_told_with_its_place(tiny_file, tmp_path):
+  status, out, found = planned(tmp_path, f"--config={tiny_file}", "--topology=v5e:1x1", "--profile")
+  [pack] = found["packs"]
+  assert status == 0 and pack["step_ms"] > 0 and 0 < pack["share_of_peak"] < 1 and "by the compiler's clock" in out
+  assert "| pathstar/models/" in out.partition("the costliest")[2]
 
 
 @pytest.mark.slow

@@ -20,17 +20,20 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--mesh", help="mesh of every pack, as in run=5,data=4 (default: the config's)")
   parser.add_argument("--max_pack", type=int, help="at most this many runs in one program, as for `pathstar sweep`")
   parser.add_argument("--find", action="store_true",
-                      help="divide the topology into equal jobs, each with the mesh by which the sweep is done soonest")
+                      help="the soonest of one job on everything, one on each chip, and the equal jobs that the model proposes")
+  parser.add_argument("--profile", action="store_true", help="what the time of the slowest pack goes into, with its place in the code")
   parser.add_argument("--compile", default="ends", help="ends (default; smallest and largest of each kind), all, none")
-  parser.add_argument("--utilisation", type=float, default=0.3, help="share of the peak that is reached (default: 0.3)")
+  parser.add_argument("--utilisation", type=float, help="share of the peak to assume where no compiler tells (default: the chip's)")
   cli.add_only(parser)
   parser.add_argument("--json", help="file to write the plan to as well")
   args, loaded = cli.parse(parser, argv)
-  require(0 < args.utilisation <= 1, "--utilisation", args.utilisation, "above 0 and at most 1")
+  require(args.utilisation is None or 0 < args.utilisation <= 1, "--utilisation", args.utilisation, "above 0 and at most 1")
   choose("--compile", args.compile, ("ends", "all", "none"))
   whole = Topology(args.topology) if args.topology else None
   if args.find and (whole is None or args.mesh):
     raise UserError("--find: needs --topology, and chooses the mesh itself")
+  if args.profile and (args.compile == "none" or whole is None or not whole.chip.clock):
+    raise UserError("--profile: needs --topology=, one of TPUs, whose compiler tells what instructions cost, and --compile=ends or all")
   compile_only()
   cells = loaded.sweep() if hasattr(loaded.module, "sweep") else [{}]
   packs = plan(loaded.config, cells, args.max_pack, loaded.given, args.only)
@@ -43,6 +46,5 @@ def main(argv: Sequence[str]) -> int:
   print(f"{len(packs)} packs of {sum(len(p.runs) for p in packs)} runs, {sum(w.total_flops for w in works):.3g} FLOPs")
   print("\n".join(notes))
   if args.json:
-    workdir.write_json(pathlib.Path(args.json), {"topology": args.topology, "utilisation": args.utilisation,
-                                                 **environment(), "total": total, "packs": found})
+    workdir.write_json(pathlib.Path(args.json), {"topology": args.topology, **environment(), "total": total, "packs": found})
   return 1 if any(row["fits"] is False for row in found) else 0

@@ -1,24 +1,27 @@
 """What a run or a sweep costs on hardware that is not here: arithmetic, memory, collectives, hours and chip-hours.
 
-Without `--topology` only what can be counted. With it (v5e:16x16, h200:8, ...) time by the model in cost.py and, where
-the compiler's package is installed, a real compile of the training step for those devices: of the smallest and the
-largest pack of each mixer and objective. Memory between the two is interpolated over the arithmetic and marked `~`.
+Without `--topology` only what can be counted. With it (v5e:16x16, h200:8, ...) and with the compiler's package, a real compile of the
+training step for those devices, of the smallest and the largest pack of each mixer and objective: memory, collectives, and on TPUs time by
+the compiler's own clock (clock.py). What lies between the two is interpolated over the arithmetic and marked `~`. Elsewhere time is that
+of the model in cost.py.
 """
 
 import argparse
 import dataclasses
+import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
-from pathstar.pricing import flops
+from pathstar.pricing import clock, flops
 from pathstar.pricing.cost import Layout, Work, layout, layouts, mesh_shape
 from pathstar.pricing.topology import Compiled, Topology, compile_for, devices, missing
 from pathstar.sweeps.packs import Pack
 from pathstar.training.program import parameter_counts
 
 _GIB = 2**30
+_ROOT = pathlib.Path(__file__).parents[2]  # what places in the code are told from
 
 
 def count_work(packs: Sequence[Pack], platform: str) -> list[Work]:
@@ -53,33 +56,45 @@ def compile_packs(works: Sequence[Work], chosen: Layout, everything: bool, give_
     mesh = make_mesh(chosen.spec, len(configs), work.config.train.batch_size, available)
     found[name] = compile_for(configs, mesh, chosen.part.chip)
     result = found[name]
-    print(f": {_memory(result.peak_bytes, result.memory_bytes)} GiB, {result.seconds:.0f} s", file=sys.stderr)
+    step = f"{1e3 * result.step_seconds:.3g} ms a step, " if result.step_seconds else ""
+    print(f": {step}{_memory(result.peak_bytes, result.memory_bytes)} GiB, compiled in {result.seconds:.0f} s", file=sys.stderr)
     if give_up and not result.fits:
       break
   return found
 
 
-def peak_bytes(work: Work, works: Sequence[Work], compiled: Mapping[str, Compiled]) -> int | None:
-  """Peak memory of a device: compiled, or between the compiled packs of its kind; None: none of them is.
+def between(work: Work, works: Sequence[Work], known: Mapping[str, float]) -> float | None:
+  """A figure of a pack: the known one, or between those that are known of its kind; None: none is.
 
   In proportion to arithmetic, in which attention's quadratic part has a smaller share than in memory: this overstates.
   """
-  if work.pack.pack_id in compiled:
-    return compiled[work.pack.pack_id].peak_bytes
-  known = sorted((w.step_flops, compiled[w.pack.pack_id].peak_bytes) for w in works if w.kind == work.kind and w.pack.pack_id in compiled)
-  if not known:
+  if work.pack.pack_id in known:
+    return known[work.pack.pack_id]
+  found = sorted((w.step_flops, known[w.pack.pack_id]) for w in works if w.kind == work.kind and w.pack.pack_id in known)
+  if not found:
     return None
-  (low, low_bytes), (high, high_bytes) = known[0], known[-1]
+  (low, low_figure), (high, high_figure) = found[0], found[-1]
   share = (work.step_flops - low) / (high - low) if high > low else 0.0
-  return int(low_bytes + share * (high_bytes - low_bytes))
+  return low_figure + share * (high_figure - low_figure)
+
+
+def timed(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled]) -> Layout:
+  """The layout with the clock's time in place of the model's, for every pack of which it is known."""
+  known = {name: result.step_seconds for name, result in compiled.items() if result.step_seconds}
+  steps = [between(work, works, known) for work in works]
+  hours = tuple(model if step is None else step * work.config.train.num_steps / 3600
+                for work, step, model in zip(works, steps, chosen.pack_hours, strict=True))
+  return dataclasses.replace(chosen, pack_hours=hours)
 
 
 def rows(works: Sequence[Work], chosen: Layout | None, compiled: Mapping[str, Compiled]) -> list[dict]:
   """One row a pack, as in the JSON file, the slowest first; None where nothing is known."""
   found = []
+  peaks = {name: result.peak_bytes for name, result in compiled.items()}
   for number, work in enumerate(works):
     result, num_runs = compiled.get(work.pack.pack_id), len(work.pack.runs)
-    peak = peak_bytes(work, works, compiled)
+    peak = between(work, works, peaks)
+    peak = None if peak is None else int(peak)
     row = {
         "pack": work.pack.pack_id,
         "runs": num_runs,
@@ -93,14 +108,17 @@ def rows(works: Sequence[Work], chosen: Layout | None, compiled: Mapping[str, Co
         "peak_bytes": peak,
         "collectives": result and result.collectives,
     }
-    hardware = dict.fromkeys(("mesh", "chips", "memory_bytes", "fits", "hours", "chip_hours"))
+    hardware = dict.fromkeys(("mesh", "chips", "memory_bytes", "fits", "step_ms", "share_of_peak", "hours", "chip_hours"))
     if chosen is not None:
       memory, hours = chosen.part.chip.memory, chosen.pack_hours[number]
+      step = 3600 * hours / work.config.train.num_steps
       hardware = {
           "mesh": mesh_shape(work, chosen.part, chosen.spec),
           "chips": chosen.part.num_chips,
           "memory_bytes": memory,
           "fits": result.fits if result else None if peak is None else peak <= memory,
+          "step_ms": 1e3 * step,
+          "share_of_peak": work.flops.matmul * num_runs / chosen.part.num_chips / chosen.part.chip.matmul / step,
           "hours": hours,
           "chip_hours": hours * chosen.part.num_chips,
       }
@@ -129,6 +147,8 @@ def markdown(found: Sequence[dict]) -> str:
         "fits": None if row["fits"] is None else about + ("yes" if row["fits"] else "NO"),
         "collectives": "none" if row["collectives"] == {} else crossed,
         "compiled in, s": row["compile_seconds"] and f"{row['compile_seconds']:.0f}",
+        "ms a step": row["step_ms"] and f"{about}{row['step_ms']:.3g}",
+        "of peak": row["share_of_peak"] and f"{about}{row['share_of_peak']:.0%}",
         "hours": row["hours"] and f"{row['hours']:.3g}",
         "chip-hours": row["chip_hours"] and f"{row['chip_hours']:.3g}",
     }
@@ -142,28 +162,81 @@ def _memory(peak: int, memory: int) -> str:
   return f"{peak / _GIB:.2f} of {memory / _GIB:.2f}"
 
 
+def soonest(works: Sequence[Work], possible: Sequence[Layout], everything: bool) -> tuple[Layout, dict[str, Compiled]]:
+  """The layout by which the sweep is done first, and what was compiled for it.
+
+  Three are compiled: one job on all chips, a job on each chip, and the model's first. If none of them fits, the others in its order.
+  """
+  alone, whole = (next((l for l in possible if l.part.num_chips == n), None)
+                  for n in (pick(l.part.num_chips for l in possible) for pick in (min, max)))
+  first = list(dict.fromkeys((possible[0], whole, alone)))
+  best = None
+  for chosen in [*first, *(l for l in possible if l not in first)]:
+    if best and not best[0][0] and chosen not in first:
+      break
+    compiled = compile_packs(works, chosen, everything, give_up=True)
+    chosen = timed(works, chosen, compiled)
+    large = [row["pack"] for row in rows(works, chosen, compiled) if row["fits"] is False]
+    print(f"{chosen}: too large, {large[0]}" if large else chosen, file=sys.stderr)
+    if best is None or (bool(large), chosen.hours) < best[0]:
+      best = (bool(large), chosen.hours), chosen, compiled
+  return best[1:]
+
+
 def on_hardware(works: Sequence[Work], whole: Topology, args: argparse.Namespace) -> tuple[list[dict], dict, list[str]]:
   """Rows, totals and what to say below them."""
   reason = "nothing was compiled (--compile=none)" if args.compile == "none" else missing(whole)
-  possible = layouts(works, whole, args.utilisation)
-  spec = args.mesh or works[0].config.mesh
+  utilisation = args.utilisation or whole.chip.utilisation
+  possible = layouts(works, whole, utilisation)
   if args.find and not possible:
     raise UserError(f"--find: {args.topology} can't be divided so that every pack uses all chips of its job; give --mesh")
-  for chosen in possible if args.find else [layout(works, whole, whole, spec, args.utilisation)]:
-    compiled = {} if reason else compile_packs(works, chosen, args.compile == "all", give_up=args.find)
-    found = rows(works, chosen, compiled)
-    too_large = [row["pack"] for row in found if row["fits"] is False]
-    if not too_large:
-      break
-    print(f"{chosen}: too large, {too_large[0]}", file=sys.stderr)
-  notes = [str(chosen), f"at {args.utilisation:.0%} of the chips' peak; for the rest of the model see pathstar/pricing/cost.py"]
+  chosen = possible[0] if args.find else layout(works, whole, whole, args.mesh or works[0].config.mesh, utilisation)
+  others = [] if args.find else [l for l in possible if l.hours < chosen.hours]
+  if reason:
+    compiled = {}
+  elif args.find:
+    chosen, compiled = soonest(works, possible, args.compile == "all")
+  else:
+    compiled = compile_packs(works, chosen, args.compile == "all", give_up=False)
+    chosen = timed(works, chosen, compiled)
+  found = rows(works, chosen, compiled)
+  notes = [str(chosen), _how(works, chosen, compiled, utilisation)]
+  too_large = [row["pack"] for row in found if row["fits"] is False]
   if too_large:
     notes.append(f"{len(too_large)} packs do NOT fit the memory, {too_large[0]} the first; less of it is taken with "
                  "--config.model.remat=true, a smaller --max_pack, or a --mesh with more data or model")
-  if not args.find and possible and possible[0].hours < chosen.hours:
-    notes.append(f"sooner, if it fits (--find compiles it): {possible[0]}")
+  if others:
+    notes.append(f"sooner by the model, if it fits (--find compiles it): {others[0].num_jobs} jobs of {others[0].part.num_chips} chips")
   if reason:
     notes.append(reason)
+  if args.profile and not reason:
+    notes.append(profile(found, compiled))
   total = {"jobs": chosen.num_jobs, "topology_of_a_job": chosen.part.name, "mesh": chosen.spec, "hours": chosen.hours,
-           "chip_hours": chosen.chip_hours, "flops": sum(w.total_flops for w in works)}
+           "chip_hours": chosen.chip_hours, "flops": sum(w.total_flops for w in works), "utilisation": utilisation}
   return found, total, notes
+
+
+def _how(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled], utilisation: float) -> str:
+  """Where the hours come from."""
+  chip, seconds = chosen.part.chip, 3600 * chosen.chip_hours
+  share = sum(w.flops.matmul * len(w.pack.runs) * w.config.train.num_steps for w in works) / chip.matmul / seconds
+  if not any(result.step_seconds for result in compiled.values()):
+    return f"at {utilisation:.0%} of the chips' peak, which is assumed; for the rest of the model see pathstar/pricing/cost.py"
+  return (f"by the compiler's clock (pathstar/pricing/clock.py), products at {share:.0%} of the chips' peak; "
+          "evaluations, input, compiling and start-up come on top")
+
+
+def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], most: int = 20) -> str:
+  """Markdown: what the time of the slowest compiled pack goes into, by the clock."""
+  name = next((row["pack"] for row in found if row["pack"] in compiled and compiled[row["pack"]].parts), None)
+  if name is None:
+    return "no profile: what was compiled does not fit"
+  parts = compiled[name].parts
+  lines = [f"\n{name}: {len(parts)} instructions; the costliest, of one call of the program\n",
+           "| share | cycles | times | result | operation | place |", "|---|---|---|---|---|---|"]
+  for part in parts[:most]:
+    place = pathlib.Path(part.place)
+    place = place.relative_to(_ROOT) if place.is_relative_to(_ROOT) else place
+    lines.append(f"| {part.cycles / clock.cycles(parts):.1%} | {part.cycles:,} | {part.times} | {part.result.partition('{')[0]} | "
+                 f"{'/'.join(part.operation.split('/')[-3:])} | {place if part.place else ''} |")
+  return "\n".join(lines)

@@ -5,7 +5,8 @@
 
 Rates and bandwidths are the makers' (cloud.google.com/tpu/docs, NVIDIA's H200 data sheet). That of a TPU's vector unit
 is 8 x 128 lanes x 4 units x cores x clock ("How to scale your model", jax-ml.github.io/scaling-book); for v6e and tpu7x
-it is a guess. Memory is what XLA says that a program can have; on a GPU, what jax takes by default, three quarters.
+it is a guess. Memory is what XLA says that a program can have; on a GPU, what jax takes by default, three quarters. A TPU's clock is its
+rate over the size of its matrix units: 4 of 128 x 128 on v5e, twice that on v4 and v5p, 4 of 256 x 256 on v6e, twice that on tpu7x.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ import jax
 from pathstar.config import Config
 from pathstar.devices.collectives import collectives
 from pathstar.errors import UserError, choose, nearest
+from pathstar.pricing import clock
 from pathstar.training.program import abstract_inputs, compile_program
 
 
@@ -35,17 +37,19 @@ class Chip:
   memory: int
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
+  utilisation: float  # share of the peak that is assumed where no compiler tells: on v5e what its clock says of configs/paper.py
+  clock: float | None = None  # Hz; None: its compiler has no clock (see clock.py)
   devices: int = 1
 
 
 _GIB = 2**30
 CHIPS = {
-    "v4": Chip("tpu", 275e12, 8.6e12, int(30.75 * _GIB), 1.23e12, 300e9),
-    "v5e": Chip("tpu", 197e12, 6.1e12, int(15.75 * _GIB), 0.82e12, 200e9),
-    "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9),
-    "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9),
-    "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, devices=2),
-    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9),
+    "v4": Chip("tpu", 275e12, 8.6e12, int(30.75 * _GIB), 1.23e12, 300e9, 0.2, 1.05e9),
+    "v5e": Chip("tpu", 197e12, 6.1e12, int(15.75 * _GIB), 0.82e12, 200e9, 0.2, 1.5e9),
+    "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9, 0.2, 1.75e9),
+    "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9, 0.2, 1.75e9),
+    "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, 0.2, 2.2e9, devices=2),
+    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.3),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBIC = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
@@ -138,12 +142,16 @@ class Compiled:
     memory_bytes: what the device has for a program.
     collectives: mesh axes that they cross -> number in the program; None where the compiler refused.
     seconds: time to compile.
+    step_seconds: of one optimiser step, by the clock and the rate of the links; None where there is no clock.
+    parts: what the time goes into, the costliest first.
   """
 
   peak_bytes: int
   memory_bytes: int
   collectives: dict[str, int] | None
   seconds: float
+  step_seconds: float | None = None
+  parts: tuple[clock.Part, ...] = ()
 
   @property
   def fits(self) -> bool:
@@ -164,8 +172,11 @@ def compile_for(configs: Sequence[Config], mesh, chip: Chip) -> Compiled:
       raise
     return Compiled(wanted, chip.memory, None, time.monotonic() - begin)
   seconds = time.monotonic() - begin
-  crossed = collectives(executable.as_text(), mesh)
-  return Compiled(executable.memory_analysis().peak_memory_in_bytes, chip.memory, crossed, seconds)
+  text = executable.as_text()
+  parts = tuple(clock.read(text, chip.bandwidth / chip.devices / chip.clock)) if chip.clock else ()
+  call_seconds = clock.cycles(parts) / chip.clock + clock.sent(parts) * chip.devices / chip.link if chip.clock else None
+  return Compiled(executable.memory_analysis().peak_memory_in_bytes, chip.memory, collectives(text, mesh), seconds,
+                  call_seconds and call_seconds / configs[0].steps_per_call, parts)
 
 
 def wanted_bytes(message: str) -> int | None:
