@@ -155,6 +155,12 @@ def alone() -> bool:
   return math.prod(size for axis, size in mesh.shape.items() if axis not in mesh.manual_axes) == 1
 
 
+def platform() -> str:
+  """What the program being traced is for: the platform of its mesh, whose devices need not be here, or this machine's without one."""
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device.platform if device else jax.default_backend()
+
+
 def constrain(x, *logical: str | None):
   """`x` sharded by its logical axes inside a compiled function; as it is where there is one device or no mesh.
 
