@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,10 +69,15 @@ def test_the_branch_of_the_platform_is_counted():
   assert flops.count(jaxpr, "tpu") == flops.count(jaxpr, "gpu") == flops.Flops(5 * 2 * 27, 5 * 9)
 
 
-def test_a_program_is_built_for_its_devices_not_for_this_machine(tiny):
-  model = tiny().model
-  assert model.on("tpu").fields.scan_layers and not model.on("cpu").fields.scan_layers
-  assert tiny({"model.scan_layers": False}).model.on("tpu").fields.scan_layers is False
+@pytest.mark.parametrize("platform, fields, loops", [("tpu", {}, 1), ("cpu", {}, 0), ("tpu", {"model.scan_layers": False}, 0)])
+def test_a_program_is_built_for_its_devices_not_for_this_machine(tiny, platform, fields, loops):
+  model = tiny({"model.num_layers": 3} | fields).model
+  params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))
+  device = jax.sharding.AbstractDevice("some", None, platform)
+  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1,), ("data",), abstract_device=device)):
+    jaxpr = jax.make_jaxpr(lambda params: model.hidden(params, jnp.zeros((2, 8), jnp.int32), 4))(params)
+  scans = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+  assert sum(eqn.params["unroll"] == 1 for eqn in scans) == loops
 
 
 def test_time_goes_with_devices_and_use(tiny):

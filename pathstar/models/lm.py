@@ -12,13 +12,14 @@ arXiv 1807.03819.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pathstar.devices.mesh import constrain
+from pathstar.devices.mesh import constrain, platform
 from pathstar.errors import choose, require
 from pathstar.models.layers import MLP, Norm, Trunk, kernel_init, product
 
@@ -41,7 +42,7 @@ class ModelFields:
   init: str = "fan_in"  # fan_in | gpt2 | mimetic (fan_in; attention: key = query, output = value transposed)
   tied_head: bool = False  # logits by the embedding's transpose
   dtype: str = "float32"  # compute type: float32 | bfloat16; parameters stay float32
-  remat: bool = False  # recompute each block in the backward pass
+  remat: bool = False  # recompute each block in the backward pass; on a TPU most of it is in any case
   scan_layers: bool | None = None  # one loop over layers (compiles fast) or unrolled (runs faster on CPU); None: by platform
 
   def __post_init__(self):
@@ -244,12 +245,6 @@ class LM:
       x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None]
     return x
 
-  def on(self, platform: str) -> "LM":
-    """The model for devices of `platform`, which need not be those of this machine: where a field says "by platform", decided."""
-    if self.fields.scan_layers is not None:
-      return self
-    return dataclasses.replace(self, fields=dataclasses.replace(self.fields, scan_layers=platform != "cpu"))
-
   @property
   def _embedding_std(self) -> float:
     return 0.02 if self.fields.init == "gpt2" else 0.5
@@ -260,12 +255,16 @@ class LM:
 
   @property
   def _scan_layers(self) -> bool:
-    return jax.default_backend() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
+    return platform() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
 
-  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None):
-    """One block with its parameters -> (stream (B, num_last, D), its cache)."""
+  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None, looped: bool = False):
+    """One block with its parameters -> (stream (B, num_last, D), its cache). `looped`: as the body of a loop over layers."""
     apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from, beside)
-    return (jax.checkpoint(apply) if self.fields.remat else apply)(x_BxTxD, layer)
+    if not self.fields.remat and platform() != "tpu":
+      return apply(x_BxTxD, layer)
+    # To store what a block computes takes a TPU longer than to compute it again. In a loop XLA can't merge the two anyway, and what
+    # keeps it from merging also keeps it from fusing.
+    return jax.checkpoint(apply, prevent_cse=not looped)(x_BxTxD, layer)
 
   def _forward(self, params, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None):
     """From embedded tokens, the stream (B, num_last, D) after the last block, and one cache per loop."""
@@ -276,14 +275,14 @@ class LM:
   def _before_last(self, params, x_BxTxD, max_length: int, free_from: int | None, beside: tuple | None = None):
     """The stream (B, T, D) before the last block of the last loop, and one cache per loop, the last one without that block's."""
     time = x_BxTxD.shape[1]
-    apply = lambda x, layer: self._apply_block(layer, x, time, max_length, free_from, beside)
+    apply = lambda x, layer, looped=False: self._apply_block(layer, x, time, max_length, free_from, beside, looped)
     x = embedded = residual(x_BxTxD)
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
       x = self._enter_loop(params, loop, x, embedded)
       if "body" in params:
-        x, cache["body"] = jax.lax.scan(apply, x, params["body"], unroll=not self._scan_layers)
+        x, cache["body"] = jax.lax.scan(functools.partial(apply, looped=self._scan_layers), x, params["body"], unroll=not self._scan_layers)
       if loop < self.fields.num_loops - 1:
         x, cache["last"] = apply(x, params["last"])
       caches.append(cache)

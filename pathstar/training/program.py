@@ -84,7 +84,7 @@ def train_steps(config: Config, state: dict, values: dict, batch_KxB: dict) -> t
 def compile_program(configs: Sequence[Config], mesh) -> Program:
   """The functions of a pack on a mesh; each is compiled when first called."""
   platform = mesh.devices.flat[0].platform  # a mesh may be of devices that are not here (pathstar plan)
-  config = dataclasses.replace(configs[0], model=configs[0].model.on(platform))
+  config = configs[0]
   init = jax.vmap(functools.partial(init_state, config), spmd_axis_name="run")
   boxed = jax.eval_shape(init, pack_values(configs))
   shardings = state_shardings(mesh, boxed, config.mesh)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pathstar import models
-from pathstar.models import lm
+from pathstar.models import attention, layers, lm
 
 LENGTH = 10
 VALUES = {"model.num_layers": 2}
@@ -111,10 +111,13 @@ def test_the_last_outputs_alone_are_the_tail_of_all(build, mixer):
 
 
 @pytest.mark.parametrize("mixer", [mixer if mixer == "attention" else slow(mixer) for mixer in models.MIXERS])
-def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer):
+def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer, monkeypatch):
   _, params, tokens = build(mixer=mixer)
   found = []
-  for fields in ({"scan_layers": False}, {"scan_layers": True}, {"scan_layers": True, "remat": True}):
+  for platform, fields in (("cpu", {"scan_layers": False}), ("cpu", {"scan_layers": True}), ("cpu", {"scan_layers": True, "remat": True}),
+                           ("tpu", {"scan_layers": True})):
+    for module in (lm, layers, attention):
+      monkeypatch.setattr(module, "platform", lambda platform=platform: platform, raising=False)
     model, *_ = build(mixer=mixer, **fields)
     loss = lambda params: jnp.square(jax.nn.log_softmax(model.apply(params, tokens, 4)[0])).mean()
     found.append(jax.jit(jax.value_and_grad(loss))(params))
