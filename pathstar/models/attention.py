@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from pathstar.devices.mesh import constrain
 from pathstar.errors import require
-from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kernel_init
+from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kept, kernel_init
 
 
 def rotate(x_BxTxHxK, position_T, base: float):
@@ -17,6 +17,39 @@ def rotate(x_BxTxHxK, position_T, base: float):
   cos, sin = jnp.cos(angle_TxI)[None, :, None, :], jnp.sin(angle_TxI)[None, :, None, :]
   a, b = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x_BxTxHxK.dtype)
+
+
+def weights(q_BxLxHxK, k_BxTxHxK, mask_LxT):
+  """Softmax over the keys that the mask lets a query see (B, H, L, T), in the type of q, which is already divided by sqrt(K)."""
+  score_BxHxLxT = jnp.einsum("blhk,bthk->bhlt", q_BxLxHxK, k_BxTxHxK).astype(jnp.float32)
+  score_BxHxLxT = jnp.where(mask_LxT[None, None], score_BxHxLxT, -1e30)
+  raised_BxHxLxT = jnp.exp(score_BxHxLxT - kept(score_BxHxLxT.max(axis=-1, keepdims=True)))
+  return (raised_BxHxLxT / kept(raised_BxHxLxT.sum(axis=-1, keepdims=True))).astype(q_BxLxHxK.dtype)
+
+
+@jax.custom_vjp
+def attend(q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT):
+  """Values summed by the weights (B, L, H, K)."""
+  return _attend(q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT)[0]
+
+
+def _attend(q, k, v, mask):
+  weight_BxHxLxT = weights(q, k, mask)
+  y_BxLxHxK = kept(jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v))
+  return y_BxLxHxK, (q, k, v, weight_BxHxLxT, y_BxLxHxK)
+
+
+def _attend_backward(saved, dy):
+  q, k, v, weight, y = saved
+  # What softmax subtracts, sum_t weight_t dweight_t, is sum_k y_k dy_k, of smaller arrays (Dao 2023, arXiv 2307.08691, section 3.1).
+  shift_BxHxLx1 = (y.astype(jnp.float32) * dy.astype(jnp.float32)).sum(-1).swapaxes(1, 2)[..., None]
+  dweight = jnp.einsum("blhk,bthk->bhlt", dy, v).astype(jnp.float32)
+  dscore = (weight.astype(jnp.float32) * (dweight - shift_BxHxLx1)).astype(dy.dtype)
+  dq, dk = jnp.einsum("bhlt,bthk->blhk", dscore, k), jnp.einsum("bhlt,blhk->bthk", dscore, q)
+  return dq, dk, jnp.einsum("bhlt,blhk->bthk", weight, dy), None
+
+
+attend.defvjp(_attend, _attend_backward)
 
 
 class Attention(nn.Module):
@@ -81,12 +114,10 @@ class Attention(nn.Module):
     return y
 
   def _attend(self, q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT):
-    scale = q_BxLxHxK.shape[-1] ** -0.5
-    score_BxHxLxT = jnp.einsum("blhk,bthk->bhlt", q_BxLxHxK * scale, k_BxTxHxK).astype(jnp.float32)
-    score_BxHxLxT = jnp.where(mask_LxT[None, None], score_BxHxLxT, -1e30)
-    weight_BxHxLxT = jax.nn.softmax(score_BxHxLxT, axis=-1).astype(v_BxTxHxK.dtype)
-    self.sow("intermediates", "weights", weight_BxHxLxT)  # for LM.layers; nothing elsewhere
-    y_BxLxHxK = jnp.einsum("bhlt,bthk->blhk", weight_BxHxLxT, v_BxTxHxK)
+    q_BxLxHxK = q_BxLxHxK * q_BxLxHxK.shape[-1] ** -0.5
+    if self.is_mutable_collection("intermediates"):
+      self.sow("intermediates", "weights", weights(q_BxLxHxK, k_BxTxHxK, mask_LxT))  # for LM.layers
+    y_BxLxHxK = attend(q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT)
     return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
 
   def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None):

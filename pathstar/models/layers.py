@@ -1,13 +1,22 @@
 """The few layers that the trunk and the mixers share."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from pathstar.devices.mesh import alone, platform
+
+KEPT = "kept"
+
+
+def kept(x):
+  """x, which a block that is computed again in the backward pass (LM._apply_block) need not compute again: small, or dear to get."""
+  return checkpoint_name(x, KEPT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +69,30 @@ class Linear(nn.Module):
     return product(x, self.param("kernel", init, (x.shape[-1], self.features), jnp.float32))
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def standardise(x, scale, centred: bool, epsilon: float):
+  """x over its root mean square along the last axis, less its mean first if `centred`, times a scale (1, ..., 1, D)."""
+  return _standardise(x, scale, centred, epsilon)[0]
+
+
+def _standardise(x, scale, centred, epsilon):
+  mean = kept(x.mean(axis=-1, keepdims=True)) if centred else 0.0
+  variance = jnp.square(x - mean).mean(axis=-1, keepdims=True)
+  rate = kept(jax.lax.rsqrt(variance + epsilon))
+  return (x - mean) * rate * scale, (x, scale, mean, rate)
+
+
+def _standardise_backward(centred, epsilon, saved, g):
+  # With both means over the same numbers, neither of the other, one pass over the array takes them where autodiff's takes two.
+  x, scale, mean, rate = saved
+  y, dy = (x - mean) * rate, g * scale
+  dx = dy - y * (dy * y).mean(axis=-1, keepdims=True) - (dy.mean(axis=-1, keepdims=True) if centred else 0.0)
+  return rate * dx, (g * y).sum(axis=tuple(range(x.ndim - 1)), keepdims=True)
+
+
+standardise.defvjp(_standardise, _standardise_backward)
+
+
 class Norm(nn.Module):
   """LayerNorm or RMSNorm over the last axis, computed in float32, with a learned scale and no bias; the result is of `dtype`."""
 
@@ -70,11 +103,8 @@ class Norm(nn.Module):
   @nn.compact
   def __call__(self, x):
     scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],), jnp.float32)
-    y = x.astype(jnp.float32)
-    if self.kind == "layernorm":
-      y = y - y.mean(axis=-1, keepdims=True)
-    y = y * jax.lax.rsqrt(jnp.square(y).mean(axis=-1, keepdims=True) + self.epsilon)
-    return (y * scale.reshape((1,) * (x.ndim - 1) + (-1,))).astype(self.dtype)
+    scale = scale.reshape((1,) * (x.ndim - 1) + (-1,))
+    return standardise(x.astype(jnp.float32), scale, self.kind == "layernorm", self.epsilon).astype(self.dtype)
 
 
 class TokenShift(nn.Module):

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from pathstar.devices.mesh import constrain, platform
 from pathstar.errors import choose, require
-from pathstar.models.layers import MLP, Norm, Trunk, kernel_init, product
+from pathstar.models.layers import KEPT, MLP, Norm, Trunk, kernel_init, product
 
 ONE_HOT_VOCAB = 512  # up to here embedding by a one-hot product beats a gather, whose gradient is a serial scatter on CPU
 
@@ -264,7 +264,8 @@ class LM:
       return apply(x_BxTxD, layer)
     # To store what a block computes takes a TPU longer than to compute it again. In a loop XLA can't merge the two anyway, and what
     # keeps it from merging also keeps it from fusing.
-    return jax.checkpoint(apply, prevent_cse=not looped)(x_BxTxD, layer)
+    policy = None if self.fields.remat else jax.checkpoint_policies.save_only_these_names(KEPT)
+    return jax.checkpoint(apply, policy=policy, prevent_cse=not looped)(x_BxTxD, layer)
 
   def _forward(self, params, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None):
     """From embedded tokens, the stream (B, num_last, D) after the last block, and one cache per loop."""

@@ -1,13 +1,12 @@
 """Attention against its definition in NumPy, and the property that rotary positions are for."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pathstar.errors import UserError
-from pathstar.models.attention import rotate
+from pathstar.models.attention import attend, rotate
 
 
 def test_attention_is_its_definition(tiny):
@@ -25,6 +24,21 @@ def test_attention_is_its_definition(tiny):
       out[t, part] = weight / weight.sum() @ v[:t + 1, part]
   got, _ = module.apply(params, x[None], 6, 6)
   np.testing.assert_allclose(got[0], out @ kernel["out"], rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_attention_is_that_of_its_definition():
+  keys = jax.random.split(jax.random.key(0), 4)
+  q, k, v, g = (jax.random.normal(key, (2, length, 3, 4)) for key, length in zip(keys, (3, 5, 5, 3)))
+  mask = jnp.arange(5)[None] <= jnp.arange(2, 5)[:, None]
+
+  def defined(q, k, v):
+    score = jnp.where(mask, jnp.einsum("blhk,bthk->bhlt", q, k), -jnp.inf)
+    return jnp.einsum("bhlt,bthk->blhk", jax.nn.softmax(score), v)
+
+  got, want = (jax.vjp(f, q, k, v) for f in (lambda q, k, v: attend(q, k, v, mask), defined))
+  np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-6)
+  for one, other in zip(got[1](g), want[1](g), strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_rotary_scores_depend_on_the_distance_alone_and_lengths_stay():
@@ -64,26 +78,3 @@ def test_fields_that_do_not_fit_the_trunk_are_refused(tiny, fields, named):
   with pytest.raises(UserError) as error:
     tiny(fields)
   assert named in str(error.value)
-
-
-@pytest.mark.parametrize("fields", [
-    {"positions": "learned"}, {"positions": "rope"},
-    {"positions": "both", "token_shift": True, "num_layers": 1, "num_loops": 2, "inject": True, "qk_norm": True}], ids=str)
-@pytest.mark.parametrize("ahead", [0, 2])
-def test_tokens_beside_the_sequence_are_each_as_if_the_sequence_ended_there(tiny, fields, ahead):
-  model = tiny({f"model.{name}": value for name, value in ({"num_layers": 2} | fields).items()}).model
-  params = nn.meta.unbox(model.init(jax.random.key(0)))
-  tokens = jax.random.randint(jax.random.key(1), (2, 8), 0, 16)
-  beside = jnp.array([[11, 12, 13], [12, 15, 11]])
-  number, start = 3, 6  # after tokens 5, 6, 7 come the positions 6, 7, 8
-  whole, found = jax.jit(model.hidden_beside)(params, tokens, beside, jnp.int32(start + ahead))
-  np.testing.assert_allclose(whole, model.hidden(params, tokens, number), rtol=2e-5, atol=2e-5)
-  if ahead and fields["positions"] != "learned":
-    return  # a rotary position can't be had without the tokens before it
-  for i in range(number):
-    # `ahead` positions further: what stands in the table there, at the place that comes next.
-    there = dict(params)
-    if "positions" in params:
-      there["positions"] = params["positions"].at[start + i].set(params["positions"][start + i + ahead])
-    alone = jnp.concatenate([tokens[:, :start + i], beside[:, i:i + 1]], axis=1)
-    np.testing.assert_allclose(found[:, i], model.hidden(there, alone, 1)[:, 0], rtol=2e-5, atol=2e-5)
