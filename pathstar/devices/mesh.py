@@ -161,6 +161,11 @@ def platform() -> str:
   return device.platform if device else jax.default_backend()
 
 
+def shares(logical: str) -> int:
+  """Into how many parts the program being traced cuts an axis of this logical name."""
+  return jax.sharding.get_abstract_mesh().shape.get(RULES.get(logical), 1)
+
+
 def constrain(x, *logical: str | None):
   """`x` sharded by its logical axes inside a compiled function; as it is where there is one device or no mesh.
 

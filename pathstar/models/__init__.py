@@ -8,7 +8,8 @@ A mixer is a Linen module with a field `trunk` and its own config fields (with d
     architecture                   how tables and names of runs call it, if not by its name here
 One that can look where it is told says `any_mask = True`, and its __call__ takes `free_from` too, the position from which on a token sees
 all others, and not only those before it; and `beside`, with which tokens stand beside the sequence (LM.hidden_beside). A recurrence can't,
-and objectives that need it refuse it.
+and objectives that need it refuse it. One with a method `per_row(batch, time)` says how many sequences it wants in each row of x, one after
+another, and is told so.
 Add one = one file + one line here.
 """
 

@@ -5,7 +5,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pathstar.devices.mesh import constrain
+from pathstar.devices.mesh import constrain, platform, shares
 from pathstar.errors import require
 from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kept, kernel_init
 
@@ -75,6 +75,15 @@ class Attention(nn.Module):
               f"such that rotary heads have an even width (model.width = {width})")
       require(self.rope_base > 1, "model.rope_base", self.rope_base, "a number > 1")
 
+  def per_row(self, batch: int, time: int) -> int:
+    """How many short sequences to put one after another into a row.
+
+    A TPU's matrix unit takes 128 x 128 numbers: attention within 31 tokens takes as long as within 4 x 31, masked from each other.
+    """
+    if platform() != "tpu" or batch % shares("batch"):
+      return 1
+    return next((n for n in range(128 // time, 1, -1) if batch // shares("batch") % n == 0), 1)
+
   def setup(self):
     width = self.trunk.width
     look, copy, paste = self._inits()
@@ -120,13 +129,17 @@ class Attention(nn.Module):
     y_BxLxHxK = attend(q_BxLxHxK, k_BxTxHxK, v_BxTxHxK, mask_LxT)
     return self.out(y_BxLxHxK.reshape(*y_BxLxHxK.shape[:2], -1))
 
-  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None):
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None,
+               per_row: int = 1):
     """Full sequence -> (outputs at the `num_last` last positions (B, num_last, D), cache for `max_length` positions).
 
     A token sees itself and those before it, one at position `free_from` or later all. `beside = (N, first)`: the last N tokens are
-    beside the sequence, as LM.hidden_beside says.
+    beside the sequence, as LM.hidden_beside says. With `per_row` sequences one after another in each row, none of which sees another, all
+    outputs are wanted, and given by rows; the cache is by sequences.
     """
-    time, newest = x_BxTxD.shape[1], x_BxTxD[:, -1]
+    time = x_BxTxD.shape[1] // per_row
+    apart = lambda y: y.reshape(-1, time, *y.shape[2:])
+    newest = apart(x_BxTxD)[:, -1]
     number, first = beside or (0, 0)
     place, length, last = jnp.arange(time), time - number, slice(time - num_last, None)
     at, to = place[last, None], place[None]
@@ -137,13 +150,16 @@ class Attention(nn.Module):
       position = jnp.where(place < length, place, place - length + first)
       mask = jnp.where(at < length, mask, (to <= at - number) | (to == at))
     if self.token_shift:
+      shape, x_BxTxD = x_BxTxD.shape, apart(x_BxTxD)
       before = jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :length]
-      x_BxTxD = self.shift(x_BxTxD, jnp.concatenate([before, x_BxTxD[:, length - number:length]], axis=1) if number else before)
+      before = jnp.concatenate([before, x_BxTxD[:, length - number:length]], axis=1) if number else before
+      x_BxTxD = self.shift(x_BxTxD, before).reshape(shape)
+    position, mask = jnp.tile(position, per_row), jnp.kron(jnp.eye(per_row, dtype=jnp.int8), mask) > 0
     q = self._project(self.query, "query_norm", x_BxTxD[:, last], position[last])
     k = self._project(self.key, "key_norm", x_BxTxD, position)
     v = self._heads(self.value(x_BxTxD))
-    room = ((0, 0), (0, max_length - time), (0, 0), (0, 0))
-    cache = {"k": jnp.pad(k, room), "v": jnp.pad(v, room)} | ({"newest": newest} if self.token_shift else {})
+    cached = lambda y: jnp.pad(apart(y), ((0, 0), (0, max_length - time), (0, 0), (0, 0)))
+    cache = {"k": cached(k), "v": cached(v)} | ({"newest": newest} if self.token_shift else {})
     return self._attend(q, k, v, mask), cache
 
   def step(self, x_BxD, cache, index):

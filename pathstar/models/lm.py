@@ -80,10 +80,11 @@ class Block(nn.Module):
     x = x + y
     return x + self.mlp(self.mlp_norm(x)) if self.trunk.mlp_ratio else x
 
-  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None):
-    mask = {name: value for name, value in (("free_from", free_from), ("beside", beside)) if value is not None}
-    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), num_last, max_length, **mask)
-    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - num_last:], residual(y_BxLxD))), cache
+  def __call__(self, x_BxTxD, num_last: int, max_length: int, free_from: int | None = None, beside: tuple | None = None,
+               per_row: int | None = None):
+    given = {name: value for name, value in (("free_from", free_from), ("beside", beside), ("per_row", per_row)) if value is not None}
+    y_BxLxD, cache = self.mixer(residual(self.mixer_norm(x_BxTxD)), num_last, max_length, **given)
+    return residual(self._residual(x_BxTxD[:, x_BxTxD.shape[1] - y_BxLxD.shape[1]:], residual(y_BxLxD))), cache
 
   def step(self, x_BxD, cache, index):
     y_BxD, cache = self.mixer.step(self.mixer_norm(x_BxD), cache, index)
@@ -257,13 +258,12 @@ class LM:
   def _scan_layers(self) -> bool:
     return platform() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
 
-  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from: int | None, beside: tuple | None = None, looped: bool = False):
+  def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from, beside=None, per_row=None, looped: bool = False):
     """One block with its parameters -> (stream (B, num_last, D), its cache). `looped`: as the body of a loop over layers."""
-    apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from, beside)
+    apply = lambda x, layer: self._block.apply({"params": layer}, x, num_last, max_length, free_from, beside, per_row)
     if not self.fields.remat and platform() != "tpu":
       return apply(x_BxTxD, layer)
-    # To store what a block computes takes a TPU longer than to compute it again. In a loop XLA can't merge the two anyway, and what
-    # keeps it from merging also keeps it from fusing.
+    # A TPU computes a block sooner than it stores it. In a loop nothing merges the two computations, so no barrier, which hinders fusing.
     policy = None if self.fields.remat else jax.checkpoint_policies.save_only_these_names(KEPT)
     return jax.checkpoint(apply, policy=policy, prevent_cse=not looped)(x_BxTxD, layer)
 
@@ -275,9 +275,10 @@ class LM:
 
   def _before_last(self, params, x_BxTxD, max_length: int, free_from: int | None, beside: tuple | None = None):
     """The stream (B, T, D) before the last block of the last loop, and one cache per loop, the last one without that block's."""
-    time = x_BxTxD.shape[1]
-    apply = lambda x, layer, looped=False: self._apply_block(layer, x, time, max_length, free_from, beside, looped)
-    x = embedded = residual(x_BxTxD)
+    batch, time, width = x_BxTxD.shape
+    per_row = self.mixer.per_row(batch, time) if hasattr(self.mixer, "per_row") and beside is None else None
+    apply = lambda x, layer, looped=False: self._apply_block(layer, x, time, max_length, free_from, beside, per_row, looped)
+    x = embedded = residual(x_BxTxD.reshape(-1, time * (per_row or 1), width))
     caches = []
     for loop in range(self.fields.num_loops):
       cache = {}
@@ -287,7 +288,7 @@ class LM:
       if loop < self.fields.num_loops - 1:
         x, cache["last"] = apply(x, params["last"])
       caches.append(cache)
-    return x, caches
+    return residual(x.reshape(batch, time, width)), caches
 
   def _enter_loop(self, params, loop: int, x_BxTxD, embedded_BxTxD):
     """What a loop adds to the residual stream before its first block."""
