@@ -77,7 +77,8 @@ def standardise(x, scale, centred: bool, epsilon: float):
 
 def _standardise(x, scale, centred, epsilon):
   mean = kept(x.mean(axis=-1, keepdims=True)) if centred else 0.0
-  variance = jnp.square(x - mean).mean(axis=-1, keepdims=True)
+  # E x^2 - (E x)^2, since both are taken in one pass, by what computes x; the mean of a residual stream is not large.
+  variance = jnp.maximum(jnp.square(x).mean(axis=-1, keepdims=True) - jnp.square(mean), 0.0)
   rate = kept(jax.lax.rsqrt(variance + epsilon))
   return (x - mean) * rate * scale, (x, scale, mean, rate)
 
