@@ -6,9 +6,9 @@
 Degree 2, 3, 5, 10, 20; path length 3, 5, 7, 10, 20; max(50, degree * (length - 1) + 1) nodes; otherwise as
 configs/paper.py.
 
-Not run yet. By the plan, at 30% of the peak of 256 TPU v5e chips, it takes 64 hours as one job, whose
-packs are too small for so many chips, and 26 hours as 16 jobs of 16 chips: --shard=i/16. Eight H200 GPUs take 147 hours, with
---config.model.remat=true for the graphs of 20 x 20 (results/plan).
+Not run yet. At an assumed 30% of the peak of 256 TPU v5e chips, it takes 64 hours as one job, whose packs are too small for so many
+chips, and 26 hours as 16 jobs of 16 chips: --shard=i/16. That is too good: by the compiler's clock the step of that time reached 9% on one
+chip, and 6% where 16 share it. Eight H200 GPUs take 147 hours, with --config.model.remat=true for the graphs of 20 x 20 (results/plan).
 """
 
 from pathstar import scales

@@ -37,18 +37,18 @@ class Chip:
   memory: int
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
-  utilisation: float  # share of the peak that is assumed where no compiler tells: on v5e what its clock says of configs/paper.py
+  utilisation: float  # share of the peak to assume where no compiler tells; of TPUs what the clock says of configs/paper.py on one v5e
   clock: float | None = None  # Hz; None: its compiler has no clock (see clock.py)
   devices: int = 1
 
 
 _GIB = 2**30
 CHIPS = {
-    "v4": Chip("tpu", 275e12, 8.6e12, int(30.75 * _GIB), 1.23e12, 300e9, 0.2, 1.05e9),
-    "v5e": Chip("tpu", 197e12, 6.1e12, int(15.75 * _GIB), 0.82e12, 200e9, 0.2, 1.5e9),
-    "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9, 0.2, 1.75e9),
-    "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9, 0.2, 1.75e9),
-    "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, 0.2, 2.2e9, devices=2),
+    "v4": Chip("tpu", 275e12, 8.6e12, int(30.75 * _GIB), 1.23e12, 300e9, 0.25, 1.05e9),
+    "v5e": Chip("tpu", 197e12, 6.1e12, int(15.75 * _GIB), 0.82e12, 200e9, 0.25, 1.5e9),
+    "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9, 0.25, 1.75e9),
+    "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9, 0.25, 1.75e9),
+    "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, 0.25, 2.2e9, devices=2),
     "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.3),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
