@@ -1,8 +1,11 @@
 """Errors that a user can cause: one line that names the field, the value, what is allowed, and the nearest right thing."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Sequence
 
+_OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _MAX_SHOWN = 100  # characters of a value in an error
 _MAX_LISTED = 20  # errors that are listed below each other
 
@@ -13,6 +16,10 @@ class UserError(ValueError):
 
 class Held(UserError):
   """Another process holds the folder."""
+
+
+class Outage(UserError):
+  """The machine can't go on, as with a full disk or a folder that was removed: no run is to blame; later the same command goes on."""
 
 
 class Stopped(Exception):
@@ -32,6 +39,16 @@ def first_line(error: BaseException) -> str:
   """What kind of error it is and the first line of what it says, in bounded length."""
   line = next(iter(str(error).splitlines()), "")
   return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
+
+
+def outage(error: BaseException | None) -> str | None:
+  """What an error, or what it came from, says of a machine that can't go on: a full or read-only disk. None: it is of another kind."""
+  while error is not None:
+    for number in _OUTAGES:
+      if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
+        return os.strerror(number).lower()
+    error = error.__cause__ or error.__context__
+  return None
 
 
 def require(ok: bool, field: str, value: object, allowed: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +18,12 @@ from pathstar.errors import UserError
 from pathstar.evals import generated
 from pathstar.storage import workdir
 from pathstar.sweeps import status
-from pathstar.sweeps.folder import PLAN, checkpoints_of, lineage
+from pathstar.sweeps.folder import checkpoints_of, lineage
+from pathstar.sweeps.records import PLAN, read_plan
 from pathstar.tasks import draw
 from pathstar.training import metrics
 from pathstar.training.checkpoint import Checkpoints
+from pathstar.training.extra import check
 from pathstar.training.program import compile_program
 
 
@@ -36,6 +39,7 @@ class Run:
     config: the resolved config, with `.task` and `.objective`.
     step: the step of the parameters.
     folder: where it came from.
+    diverged_at: the step at which it was no longer finite, and froze; None: it didn't.
   """
 
   model: Any
@@ -43,6 +47,7 @@ class Run:
   config: config.Config
   step: int
   folder: pathlib.Path
+  diverged_at: int | None = None
 
   def __repr__(self) -> str:
     return f"Run({self.config.architecture}, {self.config.method}, {self.task}, step {self.step}, {str(self.folder)!r})"
@@ -126,7 +131,7 @@ def load(run_dir: str | os.PathLike, step: int | None = None) -> Run:
   members, checkpoints = _pack_of(folder)
   if not checkpoints.is_dir():
     raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
-  configs = [config.recorded(workdir.read_json(member / workdir.CONFIG)) for member in members]
+  configs = [config.of_run(member) for member in members]
   mine = members.index(folder)
   mesh = make_mesh("run=1", len(configs), configs[mine].train.batch_size)
   program = compile_program(configs, mesh)
@@ -137,11 +142,13 @@ def load(run_dir: str | os.PathLike, step: int | None = None) -> Run:
   manager.close()
   if restored is None:
     raise UserError(f"workdir = {str(run_dir)!r}: has no checkpoint yet")
-  found, state, _ = restored
+  found, state, extra = restored
+  check(extra, configs, checkpoints)
   if step not in (None, found):
     raise UserError(f"step = {step}: the checkpoint of {run_dir} can't be read (the log says why)")
   params = jax.tree.map(lambda x: np.asarray(x[mine]), state["params"])
-  return Run(configs[mine].model, params, configs[mine], found, folder)
+  diverged_at = int(state["diverged_at"][mine])
+  return Run(configs[mine].model, params, configs[mine], found, folder, diverged_at if diverged_at >= 0 else None)
 
 
 def load_sweep(folder: str | os.PathLike, only: Sequence[str] = ()) -> list[dict]:
@@ -152,8 +159,13 @@ def load_sweep(folder: str | os.PathLike, only: Sequence[str] = ()) -> list[dict
   """
   place, rows = workdir.path(folder), []
   for entry in status.read(place, only):
-    file = place / "runs" / entry.path / workdir.CONFIG
-    fields = dict(config.recorded(workdir.read_json(file)).fields) if file.exists() else {}
+    run = place / "runs" / entry.path
+    try:
+      fields = dict(config.of_run(run).fields) if (run / workdir.CONFIG).exists() else {}
+    except UserError as error:  # of that run alone
+      fields, entry = {}, dataclasses.replace(entry, state="failed", damage=str(error))
+    if entry.damage:
+      print(f"{entry.path}: {entry.damage}", file=sys.stderr)
     rows.append({"run": entry.path, "state": entry.state} | fields | entry.result)
   return rows
 
@@ -162,9 +174,12 @@ def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
   for parent in folder.parents:
     if (parent / PLAN).exists() and folder.is_relative_to(parent / "runs"):
-      packs = workdir.read_json(parent / PLAN)["packs"]
+      packs = read_plan(parent)["packs"]
       line = lineage(parent, packs, folder.relative_to(parent / "runs").as_posix())
       for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
         if (place := checkpoints_of(parent, pack_id)).is_dir() or pack_id == line[0][0]:
           return [parent / "runs" / path for path in paths], place
-  return [folder], folder / "checkpoints"
+  place = folder / "checkpoints"
+  if not workdir.is_remote(folder):
+    workdir.require_inside(folder, place)
+  return [folder], place

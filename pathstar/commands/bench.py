@@ -9,6 +9,7 @@ from pathstar.commands import cli
 from pathstar.devices.mesh import cores_as_devices
 from pathstar.errors import UserError, require
 from pathstar.pricing import bench, compare
+from pathstar.reports.rows import begin
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,6 +41,8 @@ def _compare(fields, args) -> int:
   """`--mixers` and `--packs`: see compare.py."""
   mixers = args.mixers.split(",") if args.mixers else [fields.model.mixer]
   lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
+  if args.out:
+    begin(pathlib.Path(args.out))
   rows = []
   measured = (rows.append(row) or row for row in compare.compare(fields, mixers, lengths, args.repeats, packs))
   for line in compare.markdown(measured):

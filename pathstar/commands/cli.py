@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import pathstar
-from pathstar.errors import Stopped, UserError, choose
+from pathstar.errors import Stopped, UserError, choose, outage
 from pathstar.training import signals
 
 EXIT_BAD_INPUT, EXIT_STOPPED = 2, signals.EXIT_STOPPED
@@ -85,6 +85,8 @@ def program(name: str) -> str:
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   """Runs a command; a user's error becomes one line and status 2."""
   logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+  for name in ("absl", "asyncio"):  # Orbax says in tracebacks what it raises as well
+    logging.getLogger(name).setLevel(logging.CRITICAL)
   try:
     status = main([_expanded(word) for word in argv])
     sys.stdout.flush()
@@ -98,6 +100,11 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
   except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
     return 1
+  except Exception as error:  # that no command foresaw: of a place that the user named, or of the machine
+    if not (said := outage(error) or (isinstance(error, OSError) and error.filename and error.strerror)):
+      raise
+    print(f"error: {getattr(error, 'filename', None) or 'the disk'}: {said.lower()}", file=sys.stderr)
+    return EXIT_BAD_INPUT
 
 
 def _expanded(word: str) -> str:

@@ -32,8 +32,12 @@ def main(argv: Sequence[str]) -> int:
   means = jax.jit(functools.partial(evals.of_logits, loaded.config))(loaded.params, batch)
   if not args.no_decode:
     means = evals.together(means, jax.jit(functools.partial(evals.of_tokens, loaded.config))(loaded.params, batch)[0])
-  scores = {name: float(mean) for name, mean in means.items() if not math.isnan(mean)}
+  scores = {name: float(mean) for name, mean in means.items() if math.isfinite(mean)}
   result = {"step": loaded.step, "examples": len(batch["target"]), **scores}
+  if loaded.diverged_at is not None:
+    result["diverged_at"] = loaded.diverged_at
+    print(f"warning: {args.workdir} diverged at step {loaded.diverged_at}; these are scores of its last finite parameters",
+          file=sys.stderr)
   print(json.dumps(result, indent=2))
   if args.out:
     _write(loaded, batch, args.out)

@@ -20,6 +20,7 @@ from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute
 from pathstar.sweeps.folder import PLAN, Reconciled, all_finished, finished, prepare, reconcile
 from pathstar.sweeps.packs import Pack, plan, shard, varied
+from pathstar.sweeps.redo import check as check_redo
 from pathstar.sweeps.redo import redo
 from pathstar.training import tensorboard
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     _submit(args, loaded, argv)
   if args.dry_run:
     return _print(folder, share(found.packs), found)
+  check_redo(found.packs, args.redo)
   hosts.devices()
   check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():

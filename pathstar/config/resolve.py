@@ -6,6 +6,7 @@ mixer, objective and evaluations, and none that only others have: a file added t
 
 import dataclasses
 import math
+import pathlib
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from pathstar.config.sections import Data, Eval, Optimizer, Train
 from pathstar.devices.mesh import check_mesh
 from pathstar.errors import UserError, choose, require, shown
 from pathstar.models.lm import LM, ModelFields
+from pathstar.storage import workdir
 from pathstar.tasks.counter import TEST_SHARE
 from pathstar.tasks.files import Files
 
@@ -181,9 +183,23 @@ def recorded(fields: Mapping[str, Any]) -> Config:
   return config
 
 
+def of_run(folder: pathlib.Path) -> Config:
+  """`recorded`, of the run in `folder`. Raises UserError, which names the file."""
+  file = folder / workdir.CONFIG
+  fields = workdir.read_json(file)
+  try:
+    return recorded(fields)
+  except UserError as error:
+    raise UserError(f"{file}: {str(error).removeprefix('config.json: ')}; it is damaged, or of another version") from None
+
+
 def differences(config: Config, old: Mapping[str, Any]) -> list[str]:
   """What is said of each field in use in which a run differs from the recorded fields of another."""
-  then, now = recorded(old).identity, config.identity
+  try:
+    then = recorded(old).identity
+  except UserError as error:
+    return [f"its config.json can't be read: {str(error).removeprefix('config.json: ')}"]
+  now = config.identity
   names = (name for name in registry.schema() if name in then.keys() | now.keys())
   shown = lambda fields, name: repr(fields[name]) if name in fields else "not in use"
   return [f"{name}: {shown(then, name)} there, {shown(now, name)} now" for name in names if then.get(name) != now.get(name)]

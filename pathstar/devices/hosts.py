@@ -19,13 +19,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pathstar.devices import rendezvous
-from pathstar.errors import Held, UserError, first_line, require
+from pathstar.errors import Held, Outage, UserError, first_line, require
 
 AUTO = "auto"
 _FORM_S = 45  # until all processes of a job have to be there
 _LEAVING, _POLL_S, _FAREWELL_S = "pathstar/leaving", 0.3, 4.0
 _MESSAGE_BYTES = 2000  # of an error that one process tells the others, its kind in the first
-_SHARED = (Held, UserError, RuntimeError)  # kinds of such errors, the most special first
+_SHARED = (Held, Outage, UserError, RuntimeError)  # kinds of such errors, the most special first
 
 
 def on_pod() -> bool:
@@ -41,7 +41,7 @@ def join(how: str | None) -> None:
       on a TPU pod.
 
   Raises:
-    UserError: it isn't written so, or the cluster doesn't say.
+    UserError: it isn't written so, the cluster doesn't say, or not all processes come.
   """
   if how is None and not on_pod():
     return

@@ -19,7 +19,7 @@ from pathstar import config
 from pathstar.devices.mesh import make_mesh, over_runs
 from pathstar.objectives.next_token import NextToken
 from pathstar.reports import figures
-from pathstar.reports.rows import read_csv, write_csv
+from pathstar.reports.rows import PROVENANCE, begin, read_csv, write_csv
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.training.feed import device_batches
@@ -143,22 +143,23 @@ def draw(rows: Sequence[dict]) -> Figure:
 
 def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
   """runs.csv and provenance.json, and what is drawn from them."""
-  out.mkdir(parents=True, exist_ok=True)
+  begin(out)
+  workdir.write_json(out / PROVENANCE, environment())
   write_csv(out / "runs.csv", COLUMNS, rows)
-  workdir.write_json(out / "provenance.json", environment())
   redraw(out)
 
 
 def redraw(out: pathlib.Path) -> None:
   """table.md, a figure if there are several lengths, and a README that says where they come from, from the files in `out`."""
-  rows, source = read_csv(out / "runs.csv"), workdir.read_json(out / "provenance.json")
+  rows, source = read_csv(out / "runs.csv"), workdir.read_json(out / PROVENANCE)
   lines = "\n".join(markdown(rows)) + "\n"
-  (out / "table.md").write_text(lines)
+  workdir.write_text(out / "table.md", lines)
   picture = []
   if len({row["length"] for row in rows}) > 1:
+    (out / "scaling.png").unlink(missing_ok=True)
     draw(rows).savefig(out / "scaling.png", dpi=150)
     picture = ["![cost of a training step against sequence length](scaling.png)", ""]
-  (out / "README.md").write_text("\n".join([
+  workdir.write_text(out / "README.md", "\n".join([
       f"# {shlex.quote(out.as_posix())}", "",
       f"- command: `{source['command']}`",
       f"- commit: `{source['commit']}`",

@@ -13,7 +13,7 @@ from pathstar import config
 from pathstar.errors import UserError
 from pathstar.reports.curves import crossing, learning_order, timeline
 from pathstar.reports.rows import SOLVED
-from pathstar.storage import workdir
+from pathstar.storage import results, workdir
 from pathstar.training import metrics
 
 SCORES = ("branch_accuracy", "legal_mass", "branch_entropy", "cheat_accuracy", "end_follows_arm", "end_copies_goal",
@@ -77,7 +77,8 @@ def _find(folders: Sequence[pathlib.Path], chosen: Callable[[Mapping], bool]) ->
     for file in sorted(folder.rglob(workdir.RESULT)):
       place = file.parent
       try:
-        run = Found(folder, place, config.recorded(workdir.read_json(place / workdir.CONFIG)), workdir.read_json(file), metrics.read(place))
+        run = Found(folder, place, config.of_run(place), results.read(place, (workdir.CONFIG, workdir.METRICS)),
+                    metrics.read(place))
         if missing := {"status", "steps", "train_seconds", "parameters"} - run.result.keys():
           raise UserError(f"{file}: has no {sorted(missing)[0]}; it is damaged")
       except UserError as error:

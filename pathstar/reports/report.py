@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pathstar.reports import claim_figures, claims, figures, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
-from pathstar.reports.rows import SOLVED, apart, find_csv, groups, mean, read_csv, score_of, span, write_csv
+from pathstar.reports.rows import PROVENANCE, SOLVED, apart, begin, find_csv, groups, mean, read_csv, score_of, span, write_csv
 from pathstar.storage import workdir
 
 FIGURES = leaderboard.ALL | figures.ALL | claim_figures.ALL
@@ -86,10 +86,10 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
 
 def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict, panels: int = PANELS) -> None:
   """Writes the report's files into `out`."""
-  out.mkdir(parents=True, exist_ok=True)
+  begin(out)
+  workdir.write_json(out / PROVENANCE, source)  # first: by it the folder is known to be a report's
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
-  workdir.write_json(out / "provenance.json", source)
   draw(out, name, panels)
 
 
@@ -99,11 +99,11 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   No figure has more than `panels` panels: heat maps are of all settings, the others of the first so many.
   """
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
-  source = workdir.read_json(out / "provenance.json")
-  (out / "table.md").write_text(markdown(runs))
+  source = workdir.read_json(out / PROVENANCE)
+  workdir.write_text(out / "table.md", markdown(runs))
   (out / "leaderboard.md").unlink(missing_ok=True)
   if leaderboard.is_one(runs):
-    (out / "leaderboard.md").write_text(leaderboard.markdown(runs))
+    workdir.write_text(out / "leaderboard.md", leaderboard.markdown(runs))
   drawn, few = [], [row for rows in list(groups(runs).values())[:panels] for row in rows]
   names = {row["run_id"] for row in few}
   of_few = [row for row in curves if row["run_id"] in names]
@@ -115,4 +115,4 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
       drawn.append(figure_name)
   if len(groups(runs)) > panels:  # those that show everything first
     drawn.sort(key=lambda figure_name: figure_name not in figures.WHOLE)
-  (out / "README.md").write_text(readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))
+  workdir.write_text(out / "README.md", readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))

@@ -10,9 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pathstar import objectives
+from pathstar.storage import workdir
 
+PROVENANCE = "provenance.json"
 SOLVED = 0.95  # exact match from which a run counts as solved
 _METHODS = ("next_token", "reversed", "teacherless")
+
+
+def begin(out: pathlib.Path) -> None:
+  """The folder of a report, made if absent. Raises UserError, and leaves it as it is, if it holds something else."""
+  workdir.refuse_foreign(out, PROVENANCE, "a report's", field="out")
+  workdir.make(out, field="out")
 
 
 def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], compress_from: float = math.inf) -> None:

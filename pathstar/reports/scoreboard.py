@@ -133,7 +133,7 @@ def write(root: pathlib.Path) -> None:
   """Writes `root`/README.md. Raises UserError if there is no report below it."""
   if not list(root.glob("*/runs.csv")):
     raise UserError(f"scoreboard = {str(root)!r}: holds no report (a folder with runs.csv)")
-  (root / "README.md").write_text("\n".join([
+  workdir.write_text(root / "README.md", "\n".join([
       "# What was replicated", "",
       *(textwrap.fill(text, 130, break_long_words=False, break_on_hyphens=False) + "\n" for text in (
           "Claims of the paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024) and of its authors' talk on it, "

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from pathstar.errors import Held
+from pathstar.errors import Held, UserError
 from pathstar.storage import claims, workdir
 
 _LOCK = ".lock"
@@ -29,7 +29,7 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     with claims.claim(folder, _me(), wait):
       yield
     return
-  with open(folder / _LOCK, "a+") as file:
+  with open(folder / _LOCK, "a+", opener=_no_link) as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -43,6 +43,16 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     file.write(f"{_me()}\n")
     file.flush()
     yield
+
+
+def _no_link(path: str, flags: int) -> int:
+  """Opens a file, but none that a link leads to: what is there would be overwritten."""
+  try:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+  except OSError as error:
+    if error.errno == errno.ELOOP:
+      raise UserError(f"{path}: is a link; links are not followed out of a folder") from None
+    raise
 
 
 def holder(folder: pathlib.Path) -> str | None:

@@ -58,15 +58,22 @@ def absolute(folder: str | os.PathLike) -> pathlib.Path:
   return path(folder) if is_remote(folder) else path(folder).absolute()
 
 
-def make(folder: str | os.PathLike) -> pathlib.Path:
+def require_inside(root: str | os.PathLike, place: pathlib.Path) -> None:
+  """Raises UserError if a link leads from a place in the folder `root` out of it: nothing is written, or taken for ours, there."""
+  inside, real = os.path.realpath(root), os.path.realpath(place)
+  if os.path.commonpath([inside, real]) != inside:
+    raise UserError(f"{place}: is a link out of {root}, to {real}; links are not followed out of a folder")
+
+
+def make(folder: str | os.PathLike, field: str = "workdir") -> pathlib.Path:
   """The folder, made if absent. Raises UserError if it can't be written to."""
   made = path(folder) if not is_remote(folder) else reach(folder)
   try:
     made.mkdir(parents=True, exist_ok=True)
   except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-    raise UserError(f"workdir = {str(folder)!r}: can't be made ({getattr(error, 'strerror', None) or error})") from None
+    raise UserError(f"{field} = {str(folder)!r}: can't be made ({getattr(error, 'strerror', None) or error})") from None
   if not is_remote(folder) and not os.access(made, os.W_OK):
-    raise UserError(f"workdir = {str(folder)!r}: not writable")
+    raise UserError(f"{field} = {str(folder)!r}: not writable")
   return made
 
 
@@ -96,10 +103,7 @@ def claim(folder: pathlib.Path, fields: Mapping, about: Callable[[], Mapping], c
   """
   file = folder / CONFIG
   if not file.exists():
-    # A start that died right here left its environment.
-    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != ENVIRONMENT]
-    if foreign:
-      raise UserError(f"workdir = {str(folder)!r}: not empty and not a run's folder (it holds {sorted(foreign)[0]!r})")
+    refuse_foreign(folder, CONFIG, "a run's", (ENVIRONMENT,))
     write_json(folder / ENVIRONMENT, about())
     write_json(file, dict(fields))
     return
@@ -107,15 +111,33 @@ def claim(folder: pathlib.Path, fields: Mapping, about: Callable[[], Mapping], c
     raise UserError(f"workdir = {str(folder)!r}: holds a run with another config ({'; '.join(said)}); choose another workdir")
 
 
+def refuse_foreign(folder: pathlib.Path, ours: str, whose: str, leave_out: tuple[str, ...] = (), field: str = "workdir") -> None:
+  """Raises UserError if the folder has no file `ours` and yet something in it: it is not ours, and is left as it is.
+
+  `leave_out`: beginnings of the names of what a start that died leaves before `ours` is written.
+  """
+  if folder.is_dir() and not (folder / ours).exists():
+    if foreign := sorted(p.name for p in folder.iterdir() if not p.name.startswith((".", *leave_out))):
+      raise UserError(f"{field} = {str(folder)!r}: not empty and not {whose} folder (it holds {foreign[0]!r})")
+
+
 def read_json(file: pathlib.Path) -> dict:
   """A JSON object. Raises UserError, which says what is wrong with the file, if it holds none."""
   try:
-    value = json.loads(file.read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(f"{file}: can't be read as JSON ({error}); it is damaged or was cut short") from None
+    value = parse_json(file.read_bytes())
+  except (OSError, ValueError, RecursionError) as error:
+    raise UserError(f"{file}: can't be read as JSON ({first_line(error)}); it is damaged or was cut short") from None
   if not isinstance(value, dict):
     raise UserError(f"{file}: holds no JSON object; it is damaged or not ours")
   return value
+
+
+def parse_json(content: bytes):
+  """A JSON value. Raises ValueError, on numbers that are not finite too, or RecursionError."""
+  def refuse(name: str):
+    raise ValueError(f"{name} is no number")
+
+  return json.loads(content.decode(), parse_constant=refuse)
 
 
 def write_json(file: pathlib.Path, value) -> None:

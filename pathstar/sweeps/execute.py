@@ -9,7 +9,6 @@ A crash of one of several processes of a job ends the job, and an outage of the 
 
 import contextlib
 import dataclasses
-import errno
 import gc
 import os
 import pathlib
@@ -21,16 +20,15 @@ import jax
 
 from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh
-from pathstar.errors import Held, Stopped, UserError, listed
+from pathstar.errors import Held, Outage, Stopped, UserError, listed, outage
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
-from pathstar.sweeps.folder import ERROR, SPLIT, all_finished, checkpoints_of, finished, split_of
+from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
 from pathstar.sweeps.packs import Pack, part, varied, work
+from pathstar.sweeps.records import SPLIT, check_places, split_of
 from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
-
-_OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def check_meshes(packs: Sequence[Pack]) -> None:
@@ -67,7 +65,12 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
       rest = [*todo, *passed]
       progress.next(number - len(rest), number, amounts[pack.pack_id], sum(amounts[one.pack_id] for one in rest),
                     told.get(pack.pack_id, ""))
-      outcome = run_pack(folder, pack, progress)
+      try:
+        outcome = run_pack(folder, pack, progress)
+      except Outage:
+        raise
+      except UserError as error:  # its files are damaged: that pack stops, and no other
+        outcome = str(error)
       if outcome is None:
         passed.append(pack)
       elif isinstance(outcome, str):
@@ -81,6 +84,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
         held, patience = [], 0.0
       if not todo and passed != held:  # another look, unless the last one changed nothing
         todo, passed, held = list(passed), [], passed
+  failed += damaged(folder, packs)
   missing = {run.run_id for pack in packs for run in pack.runs if not finished(folder, run)} - {name for name, _ in failed}
   total = sum(len(pack.runs) for pack in packs)
   print(f"{total - len(missing) - len(failed)} of {total} runs finished in {folder}")
@@ -104,6 +108,7 @@ def _told_by(packs: Sequence[Pack]) -> dict[str, str]:
 
 def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress) -> list[Pack] | str | None:
   """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
+  check_places(folder, [pack.pack_id], pack.paths)
   if all_finished(folder, pack):
     return []
   place = workdir.make(folder / "packs" / pack.pack_id)
@@ -112,12 +117,12 @@ def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress) -> list[Pack]
       with hosts.together():  # of several processes of one job the first holds the lock; if it can't, all stop
         if hosts.is_first():
           stack.enter_context(lock(place))
-      if len(pack.paths) > len(pack.runs) and not split_of(folder, pack.pack_id):  # what was not asked for is left as it is
+      if len(pack.paths) > len(pack.runs) and not split_of(folder, pack.pack_id, pack.paths):  # what was not asked for is left as it is
         asked = [run.path for run in pack.runs]
         rest = [path for path in pack.paths if path not in asked]
         parts = {f"{os.path.basename(paths[0])}-x{len(paths)}": paths for paths in (asked, rest)}
         workdir.write_json(place / SPLIT, parts)
-      if parts := split_of(folder, pack.pack_id):
+      if parts := split_of(folder, pack.pack_id, pack.paths):
         runs = {run.path: run for run in pack.runs}
         asked = {pack_id: [runs[path] for path in paths if path in runs] for pack_id, paths in parts.items()}
         return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
@@ -173,24 +178,16 @@ class Crash:
 
 def _attempt(folder: pathlib.Path, pack: Pack, progress: Progress) -> Crash | None:
   try:
-    results = train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
-                    checkpoints_of(folder, pack.pack_id), _inherited(folder, pack), progress)
-    progress.end([run.config for run in pack.runs], results)
-  except Stopped:
+    ended = train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
+                  checkpoints_of(folder, pack.pack_id), _inherited(folder, pack), progress)
+    progress.end([run.config for run in pack.runs], ended)
+  except (Stopped, Outage):
     raise
   except Exception as error:
     first_line = str(error).partition("\n")[0]
-    if outage := _outage(error):
-      raise UserError(f"{pack.pack_id}: {outage}; nothing is wrong with its runs, and the same command goes on") from error
+    if said := outage(error):
+      raise Outage(f"{pack.pack_id}: {said}; nothing is wrong with its runs, and the same command goes on") from error
+    if not (folder / "packs" / pack.pack_id).is_dir():
+      raise Outage(f"{folder}: was removed while the sweep was writing there") from error
     out_of_memory = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), out_of_memory, isinstance(error, UserError))
-
-
-def _outage(error: BaseException | None) -> str | None:
-  """What an error, or what it came from, says of a machine that can't go on: a full or read-only disk. None: it is of another kind."""
-  while error is not None:
-    for number in _OUTAGES:
-      if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
-        return os.strerror(number).lower()
-    error = error.__cause__ or error.__context__
-  return None

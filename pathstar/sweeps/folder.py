@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 from pathstar import config, evals
 from pathstar.errors import UserError
-from pathstar.storage import workdir
+from pathstar.storage import results, workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
 from pathstar.sweeps import legacy
 from pathstar.sweeps.packs import Pack, PlannedRun, pack, work
+from pathstar.sweeps.records import PLAN, read_plan, split_of
+from pathstar.sweeps.records import SPLIT as SPLIT  # one of the names of its files
 from pathstar.training import growth, tensorboard
 
-PLAN, SPLIT, ERROR = "sweep.json", "split.json", "error.txt"
+ERROR = "error.txt"
 _ALWAYS = ("method", "topology")  # columns of TensorBoard's table, of what Config.in_words says, and of whatever differs
 _IN_WORDS = ("task.name", "model.mixer", "objective.name", "objective.order")  # fields that those words tell
 
@@ -43,7 +45,7 @@ def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
   file = folder / PLAN
   if not file.exists():
     return Reconciled(list(packs), list(packs), {})
-  plan = workdir.read_json(file)
+  plan = read_plan(folder)
   if plan["packs"] == listing(packs) and not ("raised" in plan and plan["raised"]):  # ids tell all that a run computes
     return Reconciled(list(packs), [], {})
   known = _names(plan, packs)
@@ -58,6 +60,9 @@ def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
     for steps in dict.fromkeys(run.config.train.num_steps for run in some):  # of a pack of which a part was raised, each part
       found.append(Pack(pack_id, tuple(run for run in some if run.config.train.num_steps == steps), whole=tuple(paths)))
   added = [pack(rest) for one in asked if (rest := [run for run in one if run.path in runs])]
+  planned = {path for paths in plan["packs"].values() for path in paths}
+  if twice := [run.path for one in added for run in one.runs if run.path in planned]:
+    raise UserError(f"{file}: has other fields for {twice[0]} than its name says; it is damaged: put back a copy")
   if not found or (added and "common" not in plan):
     why = "its runs differ from this command's" if not found else "version 0.1 planned it, and then it can't get more runs"
     raise UserError(f"workdir = {str(folder)!r}: holds another sweep ({why}); choose another workdir")
@@ -95,10 +100,18 @@ def _longer(plan: dict, known: Mapping[str, str], runs: Iterable[PlannedRun]) ->
 def _names(plan: dict, packs: Sequence[Pack]) -> dict[str, str]:
   """What the runs of a plan compute -> their paths."""
   if "common" in plan:
-    return {_key(config.recorded(plan["common"] | own)): path for path, own in plan["runs"].items()}
+    return {_key(_recorded(plan["common"] | own, path)): path for path, own in plan["runs"].items()}
   held = {path for paths in plan["packs"].values() for path in paths}
   older = {_key(run.config): run.path for one in legacy.renamed(packs) for run in one.runs}
   return {key: path for key, path in older.items() if path in held}
+
+
+def _recorded(fields: Mapping, path: str) -> config.Config:
+  """The config of a run as the plan has it."""
+  try:
+    return config.recorded(fields)
+  except UserError as error:
+    raise UserError(f"{PLAN}: {path}: {str(error).removeprefix('config.json: ')}") from None
 
 
 def _key(run: config.Config) -> str:
@@ -112,20 +125,18 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
   Raises:
     UserError: the folder is of something else, or of another sweep.
   """
+  # A start that died right here left its events and groups.
+  workdir.refuse_foreign(folder, PLAN, "a sweep's", ("events.out.", "logs", "runs"))
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
-    # A start that died right here left its runs' folders.
-    foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name not in ("logs", "runs")]
-    if foreign and not file.exists():
-      raise UserError(f"workdir = {str(folder)!r}: not empty and not a sweep's folder (it holds {sorted(foreign)[0]!r})")
     found = reconcile(folder, packs)
     if found.added or found.raised:
-      old = workdir.read_json(file) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
+      old = read_plan(folder) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
       fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
       new = [run for one in found.packs for run in one.runs if one in found.added or run.path in found.raised]
       fields |= {run.path: dict(run.config.fields) for run in new}
       # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
-      _write_domains(folder, {path: config.recorded(one) for path, one in fields.items()})
+      _write_domains(folder, {path: _recorded(one, path) for path, one in fields.items()})
       if file.exists():
         now = environment()
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
@@ -164,17 +175,11 @@ def listing(packs: Sequence[Pack]) -> dict[str, list[str]]:
   return {one.pack_id: [run.path for run in one.runs] for one in packs}
 
 
-def split_of(folder: pathlib.Path, pack_id: str) -> dict[str, list[str]]:
-  """The packs that a pack was split into after it crashed, as in sweep.json; empty if it is whole."""
-  file = folder / "packs" / pack_id / SPLIT
-  return workdir.read_json(file) if file.exists() else {}
-
-
 def lineage(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> list[tuple[str, list[str]]]:
   """(pack_id, paths of its runs) of the pack that the run at `path` was planned in, and of those that it was split into, to the last."""
   for pack_id, paths in packs.items():
     if path in paths:
-      return [(pack_id, paths), *lineage(folder, split_of(folder, pack_id), path)]
+      return [(pack_id, paths), *lineage(folder, split_of(folder, pack_id, paths), path)]
   return []
 
 
@@ -188,9 +193,25 @@ def checkpoints_of(folder: pathlib.Path, pack_id: str) -> pathlib.Path:
 
 
 def finished(folder: pathlib.Path, run: PlannedRun) -> bool:
-  """Whether a run has a result, and of as many steps as are asked for."""
-  file = folder / "runs" / run.path / workdir.RESULT
-  return file.exists() and not is_short(workdir.read_json(file), run.config.train.num_steps)
+  """Whether a run has a result, and of as many steps as are asked for. One that can't be read is one, and is said at the end."""
+  place = folder / "runs" / run.path
+  if not (place / workdir.RESULT).exists():
+    return False
+  try:
+    return not is_short(results.read(place), run.config.train.num_steps)
+  except UserError:
+    return True
+
+
+def damaged(folder: pathlib.Path, packs: Sequence[Pack]) -> list[tuple[str, str]]:
+  """The finished runs whose files are not what they were, and how; of a remote folder the results alone are read."""
+  found, beside = [], () if workdir.is_remote(folder) else (workdir.CONFIG, workdir.METRICS)
+  for run in (run for one in packs for run in one.runs if finished(folder, run)):
+    try:
+      results.read(folder / "runs" / run.path, beside)
+    except UserError as error:
+      found.append((run.run_id, str(error)))
+  return found
 
 
 def is_short(result: Mapping, num_steps: int) -> bool:

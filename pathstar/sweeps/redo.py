@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathstar.errors import UserError, nearest
 from pathstar.storage import workdir
 from pathstar.storage.locks import lock
-from pathstar.sweeps.folder import PLAN, SPLIT, checkpoints_of, pack_of
-from pathstar.sweeps.packs import Pack, pack
+from pathstar.sweeps.folder import checkpoints_of, pack_of
+from pathstar.sweeps.packs import Pack, PlannedRun, pack
+from pathstar.sweeps.records import PLAN, SPLIT, read_plan
 
 
 def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> None:
@@ -18,12 +19,10 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
     UserError: there is no such run.
     Held: its pack is in training.
   """
-  runs = {name: run for one in packs for run in one.runs for name in (run.run_id, run.path)}
+  runs = check(packs, names)
   for name in names:
-    if name not in runs:
-      raise UserError(f"--redo = {name!r}: no such run in this sweep{nearest(name, runs)}")
     run = runs[name]
-    planned = workdir.read_json(folder / PLAN)["packs"] if (folder / PLAN).exists() else {}
+    planned = read_plan(folder)["packs"] if (folder / PLAN).exists() else {}
     if (found := pack_of(folder, planned, run.path)) is None:
       continue  # nothing was planned there yet
     pack_id, paths = found
@@ -38,6 +37,15 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
       parts = {one.pack_id: [r.path for r in one.runs] for one in (pack(rest), pack([run]))}
       workdir.write_text(folder / "packs" / pack_id / SPLIT, json.dumps(parts, indent=2) + "\n")
     print(f"{run.run_id}: set aside, and trained again by itself")
+
+
+def check(packs: Sequence[Pack], names: Sequence[str]) -> dict[str, PlannedRun]:
+  """The runs of a sweep by id and by path. Raises UserError on a name that is none of them."""
+  runs = {name: run for one in packs for run in one.runs for name in (run.run_id, run.path)}
+  for name in names:
+    if name not in runs:
+      raise UserError(f"--redo = {name!r}: no such run in this sweep{nearest(name, runs)}")
+  return runs
 
 
 def _set_aside(file: pathlib.Path) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 from pathstar import config
 from pathstar.errors import UserError
-from pathstar.storage import workdir
+from pathstar.storage import results, workdir
 from pathstar.storage.locks import holder
-from pathstar.sweeps.folder import ERROR, PLAN, is_short, pack_of
+from pathstar.sweeps.folder import ERROR, is_short, pack_of
+from pathstar.sweeps.records import PLAN, read_plan
 from pathstar.training import metrics
 from pathstar.training.progress import clock
 
@@ -32,6 +33,7 @@ class Entry:
   work: float
   result: dict  # result.json, or {}
   source: pathlib.Path | None = None  # the sweep's folder
+  damage: str = ""  # what is wrong with its files
 
   @property
   def group(self) -> str:
@@ -43,7 +45,9 @@ class Entry:
     return self._parts()[1]
 
   def _parts(self) -> tuple[str, str]:
-    return re.fullmatch(r"(.+)-(s\d+-[0-9a-f]+)", pathlib.PurePosixPath(self.path).name).groups()
+    name = pathlib.PurePosixPath(self.path).name
+    found = re.fullmatch(r"(.+)-(s\d+-[0-9a-f]+)", name)
+    return found.groups() if found else (name, "")
 
 
 def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
@@ -51,20 +55,25 @@ def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
   folder = workdir.reach(folder)
   if not (folder / PLAN).exists():
     raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN}){_elsewhere(folder)}")
-  plan = workdir.read_json(folder / PLAN)
+  plan = read_plan(folder)
   if only and "common" not in plan:
     raise UserError(f"--only: version 0.1 planned {folder}, and did not say which fields its runs have")
   chosen, entries = config.selection(only), []
   for planned, paths in plan["packs"].items():
     for path in (path for path in paths if not only or chosen(plan["common"] | plan["runs"][path])):
-      pack_id, _ = pack_of(folder, {planned: paths}, path)
-      place, file = folder / "packs" / pack_id, folder / "runs" / path / workdir.RESULT
-      result = workdir.read_json(file) if file.exists() else {}
-      if "common" in plan and is_short(result, (plan["common"] | plan["runs"][path])["train.num_steps"]):
+      pack_id, result, damage = planned, {}, ""
+      try:
+        pack_id, _ = pack_of(folder, {planned: paths}, path)
+        if (folder / "runs" / path / workdir.RESULT).exists():
+          result = results.read(folder / "runs" / path)
+      except UserError as error:  # of that run, or pack, alone
+        damage = str(error)
+      if "common" in plan and is_short(result, (plan["common"] | plan["runs"][path]).get("train.num_steps", 0)):
         result = {}
-      state = result.get("status") or ("running" if holder(place) else
-                                       "failed" if (place / ERROR).exists() else "waiting")
-      entries.append(Entry(path, pack_id, state, plan["work"][planned], result, folder))
+      place = folder / "packs" / pack_id
+      state = "failed" if damage else result.get("status") or ("running" if holder(place) else
+                                                               "failed" if (place / ERROR).exists() else "waiting")
+      entries.append(Entry(path, pack_id, state, plan["work"][planned], result, folder, damage))
   return entries
 
 
@@ -104,10 +113,13 @@ def running(folder: pathlib.Path, entries: Sequence[Entry]) -> list[Running]:
   found = []
   for pack_id, members in packs.items():
     run = folder / "runs" / members[0].path
-    rows = metrics.read(run)
+    rows, _ = metrics.read_good(run)  # what is damaged is said when its training ends
     rate = next((row["perf/steps_per_sec"] for row in reversed(rows) if "perf/steps_per_sec" in row), None)
     file = run / workdir.CONFIG
-    num_steps = workdir.read_json(file)["train.num_steps"] if file.exists() else 0
+    try:
+      num_steps = config.of_run(run).train.num_steps if file.exists() else 0
+    except UserError:  # which is said when its training ends
+      num_steps = 0
     found.append(Running(pack_id, rows[-1]["step"] if rows else 0, num_steps, rate,
                          holder(folder / "packs" / pack_id) or "a process that has just ended", sum(e.work for e in members)))
   return found
@@ -162,9 +174,12 @@ def show(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> str:
   return "\n\n".join(parts)
 
 
-def _error(entry: Entry) -> tuple[str, pathlib.Path]:
+def _error(entry: Entry) -> tuple[str, pathlib.Path | str]:
+  if entry.damage:
+    return entry.damage, ""
   file = entry.source / "packs" / entry.pack_id / ERROR
-  lines = [line for line in file.read_text().splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
+  text = file.read_bytes().decode(errors="replace")
+  lines = [line for line in text.splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
   return (lines[-1] if lines else "")[:100], file
 
 

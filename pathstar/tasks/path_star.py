@@ -66,8 +66,7 @@ class PathStar:
     require(self.length >= 2, "task.length", self.length, "an integer >= 2 (start and goal)")
     require(self.dead_ends >= 0, "task.dead_ends", self.dead_ends, "an integer >= 0")
     nodes = f"task.degree * (task.length - 1{' + task.dead_ends' if self.dead_ends else ''}) + 1"
-    require(self.graph_nodes <= _MAX_NODES, "task.length", self.length,
-            f"such that {nodes} <= {_MAX_NODES}, where task.degree = {self.degree}")
+    require(self.graph_nodes <= _MAX_NODES, "task.length", self.length, f"such that {nodes} <= {_MAX_NODES} (task.degree = {self.degree})")
     if self.num_nodes is None:
       object.__setattr__(self, "num_nodes", max(50, self.graph_nodes))
     require(self.graph_nodes <= self.num_nodes <= _MAX_NODES, "task.num_nodes", self.num_nodes,
@@ -166,10 +165,7 @@ class PathStar:
     return "-".join([f"d{self.degree}", f"l{length}", *(words.replace(" ", "-") for words in self._variant)])
 
   def num_problems(self) -> int:
-    """Number of distinct problems: unordered arms and a goal, whatever the order of the edges, the dead ends and the named node.
-
-    Beyond 2^63 it is that: all that is asked is whether there are enough, and exact numbers of thousands of digits take long.
-    """
+    """Number of distinct problems, or 2^63 if there are more: unordered arms and a goal, whatever the order of edges and the dead ends."""
     nodes = self.degree * (self.length - 1) + 1
     log_longest = math.lgamma(self.num_nodes + 1) - math.lgamma(self.num_nodes - nodes + 1) - math.lgamma(self.degree)
     if log_longest > 63.5 * math.log(2):

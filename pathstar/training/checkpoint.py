@@ -4,9 +4,12 @@ The position in the data is the step, and all randomness is folded from seed and
 is to save.
 """
 
+import contextlib
+import hashlib
+import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +17,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from pathstar.devices import hosts
-from pathstar.errors import UserError
+from pathstar.errors import Outage, UserError, first_line, outage
 from pathstar.storage import workdir
 
 _log = logging.getLogger(__name__)
-_DIGEST = "digest"  # in a checkpoint's extra
+_DIGEST, _STEP, _SUM = _OWN = ("digest", "step", "sum")  # in a checkpoint's extra: of its leaves, and of all else that stands there
 
 
 def digest(state) -> dict[str, list[int]]:
@@ -29,6 +32,10 @@ def digest(state) -> dict[str, list[int]]:
   leaves = jax.tree_util.tree_leaves_with_path(state)
   numbers = jax.device_get(hosts.everywhere(_digests([leaf for _, leaf in leaves])))
   return {jax.tree_util.keystr(path): np.asarray(number).tolist() for (path, _), number in zip(leaves, numbers, strict=True)}
+
+
+def _sum(extra: dict) -> str:
+  return hashlib.sha256(json.dumps({k: v for k, v in extra.items() if k != _SUM}, sort_keys=True).encode()).hexdigest()
 
 
 @jax.jit
@@ -49,19 +56,30 @@ class Checkpoints:
   """The newest `keep` checkpoints in a folder; to read alone (None), nothing there is changed, not even set aside."""
 
   def __init__(self, folder: pathlib.Path, keep: int | None):
-    self._folder, self._read_only = workdir.absolute(folder), keep is None
+    self.folder = workdir.absolute(folder)
+    self._read_only, self._failed = keep is None, False
     absl = logging.getLogger("absl")
     level = absl.level
-    absl.setLevel(logging.ERROR if self._read_only else level)  # it warns that nothing will be saved, which is what is wanted
-    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None)
-    self._manager = ocp.CheckpointManager(self._folder, options=self._options)
+    absl.setLevel(max(level, logging.ERROR) if self._read_only else level)  # it warns that nothing will be saved, which is what is wanted
+    # Folders made in the background would let what can't be written hang for minutes, and end in a traceback.
+    now = ocp.AsyncOptions(create_directories_asynchronously=False)
+    self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=keep is not None, read_only=keep is None, async_options=now)
+    self._manager = ocp.CheckpointManager(self.folder, options=self._options)
     absl.setLevel(level)
 
   def save(self, step: int, state, extra: dict) -> None:
-    """Starts saving; returns once `state` may change. Metrics up to `step` must be on disk already."""
-    extra = extra | {_DIGEST: digest(state)}
+    """Starts saving; returns once `state` may change. Metrics up to `step` must be on disk already.
+
+    Raises:
+      Outage: it can't be written, or the one before could not.
+    """
+    if not workdir.is_remote(self.folder) and not self.folder.is_dir():
+      raise Outage(f"{self.folder}: was removed while the run was writing there")
+    extra = extra | {_DIGEST: digest(state), _STEP: step}
+    extra[_SUM] = _sum(extra)
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), extra=ocp.args.JsonSave(extra))
-    self._manager.save(step, args=args, force=True)
+    with self._saving():
+      self._manager.save(step, args=args, force=True)
 
   def restore(self, abstract_state, shardings, at_most: int | None = None) -> tuple[int, object, dict] | None:
     """(step, state, extra) of the newest checkpoint, of a step of `at_most` or less, that can be read, or None if there is none.
@@ -82,7 +100,7 @@ class Checkpoints:
       restored = None
       try:
         restored = self._manager.restore(step, args=args)
-        self._compare(restored)
+        self._compare(step, restored)
       except Exception as error:  # whatever a torn file makes the readers raise
         _log.warning("checkpoint %d can't be read (%s: %s)", step, type(error).__name__,
                      str(error).splitlines()[0][:200] if str(error) else "")
@@ -90,14 +108,20 @@ class Checkpoints:
       if hosts.all_of(restored is not None):
         self._set_aside(torn, "corrupt")
         self._set_aside(ahead, "ahead")
-        return step, restored.state, {name: value for name, value in restored.extra.items() if name != _DIGEST}
+        return step, restored.state, {name: value for name, value in restored.extra.items() if name not in _OWN}
       torn.append(step)
     if steps:
-      raise UserError(f"{self._folder}: none of its checkpoints can be read (the log says why); to start from step 0, move them away")
+      raise UserError(f"{self.folder}: none of its checkpoints can be read (the log says why); to start from step 0, move them away")
     return None
 
-  def _compare(self, restored) -> None:
-    """Raises ValueError if the arrays are not those that were saved. Version 0.1 saved no digest."""
+  def _compare(self, step: int, restored) -> None:
+    """Raises ValueError if the checkpoint is not what was saved. Version 0.1 saved no digest."""
+    if not isinstance(restored.extra, dict):
+      raise ValueError("its extra is no JSON object")
+    if _SUM in restored.extra and _sum(restored.extra) != restored.extra[_SUM]:
+      raise ValueError("its extra is not what was saved")
+    if restored.extra.get(_STEP, step) != step:
+      raise ValueError(f"it is of step {restored.extra[_STEP]}")
     if _DIGEST in restored.extra and (found := digest(restored.state)) != restored.extra[_DIGEST]:
       wrong = [name for name in found if found[name] != restored.extra[_DIGEST].get(name)]
       raise ValueError(f"the numbers of {wrong[0] if wrong else 'a leaf'} are not those that were saved")
@@ -117,10 +141,10 @@ class Checkpoints:
       return
     self._manager.close()
     for step in steps if hosts.is_first() else ():
-      aside = workdir.free_name(self._folder / f"{step}.{why}")
+      aside = workdir.free_name(self.folder / f"{step}.{why}")
       _log.warning("checkpoint %d is set aside as %s", step, aside.name)
-      (self._folder / str(step)).rename(aside)
-    self._manager = ocp.CheckpointManager(self._folder, options=self._options)
+      (self.folder / str(step)).rename(aside)
+    self._manager = ocp.CheckpointManager(self.folder, options=self._options)
 
   @property
   def steps(self) -> list[int]:
@@ -129,7 +153,19 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Returns once the last save is committed."""
-    self._manager.wait_until_finished()
+    with self._saving():
+      self._manager.wait_until_finished()
+
+  @contextlib.contextmanager
+  def _saving(self) -> Iterator[None]:
+    """What goes wrong with a save, be it the one before, ends the run at once."""
+    try:
+      yield
+    except Exception as error:  # whatever the writers raise
+      self._failed = True
+      raise Outage(f"{self.folder}: a checkpoint can't be written ({outage(error) or first_line(error)}); the same command goes on "
+                   "from the one before") from error
 
   def close(self) -> None:
-    self._manager.close()
+    if not self._failed:  # it would say the same again
+      self._manager.close()

@@ -5,18 +5,19 @@ up to a checkpoint's step are on disk before that checkpoint is; resuming cuts b
 equals that of one never interrupted.
 """
 
+import hashlib
 import json
 import math
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
 
 from pathstar.devices import hosts
-from pathstar.errors import UserError
+from pathstar.errors import Outage, UserError, first_line
 from pathstar.storage import workdir
 from pathstar.tasks import draw
 from pathstar.training import data, tensorboard
@@ -32,13 +33,13 @@ class Writer:
     `amended`: what was evaluated at that step gives way to this, and TensorBoard's files are written anew: there a shorter run ended.
     """
     self._folder, self._local = folder, workdir.staging(folder)
-    kept = [row for row in _read(folder)[0] if row["step"] <= start_step] if start_step else []
+    kept = [row for row in read_good(folder)[0] if row["step"] <= start_step] if start_step else []
     if amended is not None and kept and kept[-1]["step"] == start_step:
       row = {name: value for name, value in kept.pop().items() if not name.startswith("eval/")} | _defined(amended)
       kept += [row] if len(row) > 1 else []
-    path = self._local / workdir.METRICS
-    workdir.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-    self._file = open(path, "a")
+    self._path, self._digest = self._local / workdir.METRICS, _digest(kept)
+    workdir.write_text(self._path, "".join(map(_line, kept)))
+    self._file = open(self._path, "a")
     for old in folder.glob("events.out.*") if amended is not None else ():
       old.unlink()
     self.events = tensorboard.Events(self._local, start_step if amended is None else 0)
@@ -54,20 +55,33 @@ class Writer:
 
   def write(self, step: int, values: dict) -> None:
     values = _defined(values)
-    self._file.write(json.dumps({"step": step, **values}) + "\n")
+    line = _line({"step": step, **values})
+    self._file.write(line)
+    self._digest.update(line.encode())
     self.events.scalars(step, values)
 
+  @property
+  def digest(self) -> str:
+    """Of all lines so far."""
+    return self._digest.hexdigest()
+
   def flush(self) -> None:
-    """Returns once everything written is on disk, or in the remote folder."""
+    """Returns once everything written is on disk, or in the remote folder. Raises Outage if the file is not there any more."""
     self._file.flush()
     os.fsync(self._file.fileno())
+    if not self._path.exists() or not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno())):
+      raise Outage(f"{self._path}: was removed or replaced while the run was writing it")
     self.events.flush()
     workdir.publish(self._local, self._folder)
 
   def close(self) -> None:
-    self.flush()
-    self._file.close()
-    self.events.close()
+    if not self._local.is_dir():  # removed under the run, which has been said
+      return
+    try:
+      self.flush()
+    finally:
+      self._file.close()
+      self.events.close()
     if self._local != self._folder:
       shutil.rmtree(self._local)
 
@@ -125,6 +139,10 @@ class Recorder:
         title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"
         writer.events.image(step, "examples", *tensorboard.png_of(draw.gallery(config.task, examples, answers, title)))
 
+  def digests(self) -> list[str]:
+    """Of each run's lines so far, on the process that writes."""
+    return [writer.digest for writer in self._writers]
+
   def close(self) -> None:
     for writer in self._writers:
       writer.close()
@@ -142,36 +160,55 @@ def read(folder: pathlib.Path) -> list[dict]:
   Raises:
     UserError: another line is damaged, or out of order.
   """
-  rows, damaged = _read(folder)
+  rows, damaged = read_good(folder)
   if damaged:
-    raise UserError(f"{workdir.path(folder) / workdir.METRICS}: line {damaged} is damaged or out of order")
+    raise UserError(f"{workdir.path(folder) / workdir.METRICS}: line {damaged} is damaged or out of order; put back a copy, or train the "
+                    "run again")
   return rows
 
 
-def whole_until(folder: pathlib.Path, due: Sequence[int]) -> int:
-  """The step up to which a run's metrics are whole: the last of the steps `due` before one that is missing; -1: the first is."""
-  rows, _ = _read(folder)
-  steps = [row["step"] for row in rows]
+def reach(folder: pathlib.Path, step: int, due: Sequence[int], digest: str | None) -> int:
+  """How far a run's metrics are what was written up to `step`: to `step`, to an earlier one, or to none (-1).
+
+  Args:
+    due: the steps up to `step` at which there is a row.
+    digest: of the rows up to `step`, as the checkpoint of that step has it; None: it has none, as in versions up to 0.1.
+  """
+  rows, _ = read_good(folder)
   reached = -1
-  for number, step in enumerate(due):
-    if number >= len(steps) or steps[number] != step:
-      break
-    reached = step
-  return reached
+  for number, one in enumerate(due):
+    if number >= len(rows) or rows[number]["step"] != one:
+      return reached
+    reached = one
+  return step if digest in (None, _digest(row for row in rows if row["step"] <= step).hexdigest()) else step - 1
 
 
-def _read(folder: pathlib.Path) -> tuple[list[dict], int | None]:
+def read_good(folder: pathlib.Path) -> tuple[list[dict], int | None]:
   """The rows up to the first damaged line, and its number, or None."""
   path = workdir.path(folder) / workdir.METRICS
-  lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+  try:
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+  except OSError as error:
+    raise UserError(f"{path}: can't be read ({first_line(error)})") from None
   rows, last = [], -1
   for number, line in enumerate(lines[:-1], 1):  # what follows the last line's end is cut short, or nothing
     try:
-      row = json.loads(line)
-      if row["step"] <= last:
+      row = workdir.parse_json(line)
+      if type(row["step"]) is not int or row["step"] <= last or not all(type(x) in (int, float) and math.isfinite(x) for x in row.values()):
         return rows, number
       last = row["step"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
       return rows, number
     rows.append(row)
   return rows, None
+
+
+def _line(row: dict) -> str:
+  return json.dumps(row) + "\n"
+
+
+def _digest(rows: Iterable[dict]):
+  digest = hashlib.sha256()
+  for row in rows:
+    digest.update(_line(row).encode())
+  return digest

@@ -1,9 +1,12 @@
 """TensorBoard files through the tensorboard wheel's own protos, without TensorFlow."""
 
 import io
+import itertools
 import json
+import os
 import pathlib
 import re
+import socket
 import time
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +20,6 @@ from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.text import metadata as text_metadata
 from tensorboard.summary.writer import record_writer
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from pathstar import evals
@@ -28,6 +30,8 @@ PINS = ("eval/test/exact_match", "eval/train/exact_match", "eval/test/branch_acc
 HPARAM_METRICS = (*PINS, "eval/test/loss")
 # Of the file with a sweep's hyperparameters, which lies beside a run's own, for a file elsewhere would be one more run, without a curve.
 DOMAINS = ".tfevents.hyperparameters"
+_FLUSH_S = 30  # whoever reads along is at most so much behind
+_numbers = itertools.count()  # of the files of this process
 _MAX_LINES = 8  # of a chart that puts positions together
 
 
@@ -82,7 +86,11 @@ class Events:
   """One event file in `folder`. There is one writer per folder."""
 
   def __init__(self, folder: pathlib.Path, start_step: int = 0):
-    self._writer = EventFileWriter(str(folder), max_queue_size=1000, flush_secs=30)
+    # Written from here, not by a thread of its own, as the wheel's writer does: what goes wrong is then an error of the run.
+    name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+    self._file = open(folder / name, "xb")
+    self._writer, self._flushed = record_writer.RecordWriter(self._file), time.monotonic()
+    self._add(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
     # Tells readers to drop what an interrupted start wrote after its last checkpoint; all of it if there was none.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._add(event_pb2.Event(wall_time=time.time(), step=start_step + 1 if start_step else 0, session_log=start))
@@ -113,13 +121,16 @@ class Events:
     self._add(event_pb2.Event(wall_time=time.time(), summary=hparams.hparams_pb(plain(values), trial_id=trial)))
 
   def flush(self) -> None:
-    self._writer.flush()
+    self._file.flush()
+    self._flushed = time.monotonic()
 
   def close(self) -> None:
-    self._writer.close()
+    self._file.close()
 
   def _add(self, event) -> None:
-    self._writer.add_event(event)
+    self._writer.write(event.SerializeToString())
+    if time.monotonic() - self._flushed > _FLUSH_S:
+      self.flush()
 
   def _summary(self, step: int, values) -> None:
     self._add(event_pb2.Event(wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=values)))

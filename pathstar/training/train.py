@@ -19,9 +19,11 @@ from pathstar.config import Config, differences
 from pathstar.devices import hosts
 from pathstar.devices.mesh import make_mesh, over_runs
 from pathstar.errors import Stopped, UserError, require
+from pathstar.storage import results as results_of
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
+from pathstar.training import extra as extra_of
 from pathstar.training import growth, metrics
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
@@ -63,13 +65,15 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   """
   with contextlib.ExitStack() as stack:
     enter = lambda resource: stack.enter_context(contextlib.closing(resource))
+    finished = lambda: hosts.of_first(all((folder / workdir.RESULT).exists() for folder in folders))
+    program = None if finished() else _program(configs)  # what can't run here leaves nothing behind
     configs = _claim(stack, configs, folders, [checkpoint_folder, *([inherited.folder] if inherited else [])])
     config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
-    if hosts.of_first(all((folder / workdir.RESULT).exists() for folder in folders)):  # nothing finished is undone
-      return [workdir.read_json(folder / workdir.RESULT) for folder in folders] if hosts.is_first() else []
-    mesh = make_mesh(config.mesh, len(configs), config.train.batch_size)
+    if finished():  # nothing finished is undone
+      return [results_of.read(folder, (workdir.CONFIG,)) for folder in folders] if hosts.is_first() else []
+    program = program or _program(configs)  # of a finished run that goes on
+    mesh = program.mesh
     stack.enter_context(jax.set_mesh(mesh))
-    program = compile_program(configs, mesh)
     values = over_runs(mesh, pack_values(configs))
 
     checkpoints = enter(Checkpoints(checkpoint_folder, config.train.keep_checkpoints))
@@ -119,7 +123,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
       due = step // config.train.checkpoint_every > (step - steps_per_call) // config.train.checkpoint_every
       if due or step == num_steps or stop or all_diverged:
         recorder.flush()  # before the checkpoint: what is on disk must reach at least as far
-        checkpoints.save(step, state, {"train_seconds": seconds()})
+        checkpoints.save(step, state, extra_of.made(configs, seconds(), recorder.digests()))
       if all_diverged:
         break
       if stop:
@@ -135,8 +139,12 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
                for run, (one, folder) in enumerate(zip(configs, folders, strict=True)) if hosts.is_first()]
   with hosts.together():  # no process goes on before the results are there
     for folder, result in zip(folders, results, strict=False):
-      workdir.write_json(folder / workdir.RESULT, result)
+      results_of.write(folder, result)
   return results
+
+
+def _program(configs: Sequence[Config]) -> Program:
+  return compile_program(configs, make_mesh(configs[0].mesh, len(configs), configs[0].train.batch_size))
 
 
 def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoints: Checkpoints, program: Program,
@@ -150,14 +158,19 @@ def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpo
   newest = lambda: (checkpoints.restore(*state_of, at_most) if inherited is None else
                     checkpoints.restore_rows(*state_of, inherited.rows, inherited.number, at_most))
   while (restored := newest()) is not None:
-    step, state, _ = restored
+    step, state, extra = restored
+    with hosts.together():
+      extra_of.check(extra, configs, checkpoints.folder, inherited and inherited.rows)
+    digests = [extra["metrics"][row] if "metrics" in extra else None for row in (inherited.rows if inherited else range(len(configs)))]
     diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
     reached = step
-    for config, folder, diverged in zip(configs, folders, diverged_at, strict=True) if hosts.is_first() else ():
+    for config, folder, diverged, digest in zip(configs, folders, diverged_at, digests, strict=True) if hosts.is_first() else ():
       due = [s for s in _written(config) if s <= step and not 0 <= diverged <= s]
-      if due and (whole := metrics.whole_until(folder, due)) < min(reached, due[-1]):
+      if growth.ended_at(folder, step):  # what was evaluated there gives way to what a longer run evaluates
+        digest = None
+      if (whole := metrics.reach(folder, step, due, digest)) < reached:
         reached = whole
-        lost = f"{folder}: its metrics " + (f"are not whole beyond step {whole}" if whole >= 0 else "are missing")
+        lost = f"{folder}: its metrics " + (f"are not what was written beyond step {whole}" if whole >= 0 else "are missing")
     if (at_most := hosts.of_first(reached)) == step:
       return restored
     if lost:
@@ -206,6 +219,7 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
           return []
         return differences(config, old)
 
+      workdir.refuse_foreign(folder, workdir.CONFIG, "a run's", (workdir.ENVIRONMENT,))  # and no lock is left there
       workdir.make(folder)
       if folder == folders[0] or not workdir.is_remote(folder):  # on a bucket each costs a few requests, and one is enough for a pack
         stack.enter_context(lock(folder))
