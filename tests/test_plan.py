@@ -16,8 +16,9 @@ import pytest
 from pathstar.commands import plan as plan_command
 from pathstar.devices.collectives import _groups
 from pathstar.errors import UserError
-from pathstar.pricing import cost, flops, price, topology, total
+from pathstar.pricing import cost, price, topology, total
 from pathstar.sweeps.packs import Pack, PlannedRun
+from pathstar.training import flops
 
 WIDTH, STATE, CONV = 16, 4, 4
 MODELS = {

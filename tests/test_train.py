@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar.storage import workdir
-from pathstar.training import metrics, train
+from pathstar.training import flops, metrics, train
 from pathstar.training.program import compile_program
 
 FIFTY = {"train.num_steps": 50, "train.steps_per_call": 1, "train.log_every": 50, "train.checkpoint_every": 50,
@@ -168,8 +168,17 @@ def test_the_training_block_moves_nothing_between_host_and_device(tiny, tmp_path
       with jax.transfer_guard("disallow"):
         return program.steps(*args)
 
+    steps.trace = program.steps.trace
     return dataclasses.replace(program, steps=steps)
 
   monkeypatch.setattr(train, "compile_program", guarded)
   train.train([tiny()], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
   assert len(calls) == 4
+
+
+def test_a_result_says_the_flops_of_its_steps_as_the_plan_counts_them(tiny, tmp_path):
+  configs = [tiny({"train.num_steps": 10, "seed": seed}) for seed in range(2)]
+  for number in (1, 2):
+    folders = [tmp_path / f"{number}-{seed}" for seed in range(number)]
+    results = train.train(configs[:number], folders, tmp_path / f"{number}")
+    assert [result["flops_per_step"] for result in results] == pytest.approx([flops.of_step(configs[0], "cpu").total] * number, rel=1e-3)

@@ -23,9 +23,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pathstar import config
 from pathstar.devices import mesh
-from pathstar.pricing import flops
 from pathstar.pricing.topology import Chip, Topology
 from pathstar.sweeps.packs import Pack
+from pathstar.training import flops
 
 
 @dataclasses.dataclass(frozen=True)

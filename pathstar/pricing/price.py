@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
-from pathstar.pricing import clock, flops
+from pathstar.pricing import clock
 from pathstar.pricing.cost import Layout, Work, layout, layouts, mesh_shape
 from pathstar.pricing.topology import Compiled, Topology, compile_for, devices, missing
 from pathstar.sweeps.packs import Pack
+from pathstar.training import flops
 from pathstar.training.program import parameter_counts
 
 _GIB = 2**30

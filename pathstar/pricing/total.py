@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from pathstar.config import Config
-from pathstar.pricing import flops
 from pathstar.sweeps import packs
+from pathstar.training import flops
 
 PLATFORM = "tpu"  # as of `pathstar plan`
 _COUNTED = 4  # shapes of a kind

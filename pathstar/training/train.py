@@ -24,7 +24,7 @@ from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
 from pathstar.training import extra as extra_of
-from pathstar.training import growth, metrics
+from pathstar.training import flops, growth, metrics
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
@@ -135,7 +135,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     pictures(num_steps)
     recorder.flush()
     diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
-    results = [_result(one, folder, int(diverged_at[run]), seconds() / len(configs))
+    costs = {"flops_per_step": round(flops.of_program(program, configs).total)}
+    results = [_result(one, folder, int(diverged_at[run]), {"train_seconds": round(seconds() / len(configs), 2)} | costs)
                for run, (one, folder) in enumerate(zip(configs, folders, strict=True)) if hosts.is_first()]
   with hosts.together():  # no process goes on before the results are there
     for folder, result in zip(folders, results, strict=False):
@@ -241,9 +242,9 @@ def _due(step: int, every: int | None, num_steps: int) -> bool:
   return step == num_steps or (every is not None and step % every == 0)
 
 
-def _result(config: Config, folder: pathlib.Path, diverged_at: int, seconds: float) -> dict:
+def _result(config: Config, folder: pathlib.Path, diverged_at: int, costs: dict) -> dict:
   """result.json: how the run ended and its last evaluation; a diverged run has no scores."""
-  ended = {"status": "done", "steps": config.train.num_steps, "train_seconds": round(seconds, 2), **parameter_counts(config)}
+  ended = {"status": "done", "steps": config.train.num_steps, **costs, **parameter_counts(config)}
   if diverged_at >= 0:
     return ended | {"status": "diverged", "steps": diverged_at}
   last = metrics.read(folder)[-1]

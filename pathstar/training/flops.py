@@ -22,6 +22,7 @@ halves are backward. The recurrences of state-space mixers are element-wise: the
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -62,6 +63,14 @@ def of_step(config: Config, platform: str) -> Flops:
   values = {name: shape((), x.dtype) for name, x in program.pack_values([config]).items()}
   step = functools.partial(program.train_step, config)
   return count(jax.make_jaxpr(step)(_state(config), batch, values).jaxpr, platform)
+
+
+def of_program(made: program.Program, configs: Sequence[Config]) -> Flops:
+  """One optimiser step of one run of a pack, by the program that trains it, which is not traced again."""
+  platform = made.mesh.devices.flat[0].platform
+  traced = made.steps.trace(*program.abstract_inputs(configs, made))
+  per_device = made.mesh.size if platform == "cpu" and made.mesh.size == made.mesh.shape["run"] else 1
+  return count(traced.jaxpr.jaxpr, platform) * (per_device / len(configs) / configs[0].steps_per_call)
 
 
 def _state(config: Config) -> dict:
