@@ -5,7 +5,8 @@
 about sqrt(T), the backward pass recomputes the others chunk by chunk, as section 3.3.2 does between levels of GPU memory.
 
 A platform runs what is fast there: on CPU one step after another, with time leading so that a step touches contiguous memory; on
-GPU and TPU an associative scan (Blelloch 1990; S5, appendix H), which needs log T dependent steps. The choice is made when
+GPU and TPU an associative scan (Blelloch 1990; S5, appendix H), which needs log T dependent steps, but for Mamba on a TPU, whose
+states are too many for its fast memory at once, one step after another. The choice is made when
 the program is lowered, so a program compiled for a device that is not there is the one that will run on it. All arithmetic is
 real: a complex array is the pair of its parts, since complex scans compile slowly and TPUs have no complex units.
 """
@@ -138,6 +139,13 @@ def _chunk_associative(h, a_NxD, u, dt, b, c):
   return h[-1], jnp.einsum("tbnd,tbn->tbd", h, c)
 
 
+def _over_states(x_BxNxD, a_NxD):
+  """Their product, summed over the states (B, D)."""
+  # Term by term where, with a run axis, XLA makes a reduction over a middle axis five times slower than the whole step.
+  terms = lambda x, a: sum(x[:, n] * a_n[None] for n, a_n in enumerate(a))
+  return jax.lax.platform_dependent(x_BxNxD, a_NxD, cpu=terms, default=lambda x, a: jnp.einsum("bnd,nd->bd", x, a))
+
+
 def _chunk_backward_sequential(h, g, a_NxD, u, dt, b, c, dy):
   def recompute(h, x):
     u, dt, b, dy = x
@@ -151,9 +159,7 @@ def _chunk_backward_sequential(h, g, a_NxD, u, dt, b, c, dy):
     into = _decay(dt, a_NxD) * g  # gradient of the state before
     d_exponent = into * h
     d_input = jnp.einsum("bnd,bn->bd", g, b)
-    # Term by term: with a run axis XLA's CPU backend makes a reduction over a middle axis five times slower than the whole step.
-    by_dt = sum(d_exponent[:, n] * a_n[None] for n, a_n in enumerate(a_NxD))
-    grads = (d_input * dt, by_dt + d_input * u, jnp.einsum("bnd,bd->bn", g, dt * u))
+    grads = (d_input * dt, _over_states(d_exponent, a_NxD) + d_input * u, jnp.einsum("bnd,bd->bn", g, dt * u))
     return (into, da_BxNxD + d_exponent * dt[:, None, :]), grads  # summed over B at the end: a reduction per step costs more
 
   _, (before, dc) = jax.lax.scan(recompute, h, (u, dt, b, dy))
@@ -182,7 +188,8 @@ _CHUNK = {"sequential": (_chunk_sequential, _chunk_backward_sequential),
 def _by_method(method, direction: int, *args):
   if method is not None:
     return _CHUNK[method][direction](*args)
-  return jax.lax.platform_dependent(*args, cpu=_CHUNK["sequential"][direction], default=_CHUNK["associative"][direction])
+  one_by_one, at_once = (_CHUNK[name][direction] for name in METHODS)
+  return jax.lax.platform_dependent(*args, cpu=one_by_one, tpu=one_by_one, default=at_once)
 
 
 def _chunks(*arrays):

@@ -10,13 +10,13 @@ computes (for a reduction: reads). In a block of width D and MLP ratio r, on T t
     s5_gated    2 (2 T + 2 L + W) D^2 + 2 (T + L) D S
                 as above; into and out of a state of S = model.s5_state. In the last block the convolution looks back
                 W = model.conv_width - 1 queries, elsewhere W = 0
-    mamba       2 (T + 2 L) D I + 2 T I (R + 2 N) + 2 T R I + 4 T I N
+    mamba       2 (T + 2 L) D I + 2 T I (R + 2 N) + 2 T R I + 2 T I N
                 with inner width I = 2 D, R = ceil(D / 16) and N = model.mamba_state
     MLP         4 L r D^2
 
 The embedding adds 2 T V D, the head 2 L V D. The backward pass costs each twice again, but the embedding once, since
-its input has no gradient; of Mamba's last term, where T is in whole chunks (models/scan.py), half is forward and five
-halves are backward. The recurrences of state-space mixers are element-wise: their (T, D, N) terms are most of `vector`.
+its input has no gradient; Mamba's last term, where T is in whole chunks (models/scan.py), four times on a TPU (one step
+after another) and five times on a GPU. The recurrences of state-space mixers are element-wise: their (T, D, N) terms are most of `vector`.
 """
 
 import dataclasses

@@ -1,5 +1,6 @@
 """Attention against its definition in NumPy, and the property that rotary positions are for."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +40,16 @@ def test_the_gradient_of_attention_is_that_of_its_definition():
   np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-6)
   for one, other in zip(got[1](g), want[1](g), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("free_from", [None, 2])
+def test_sequences_in_one_row_do_not_see_each_other(tiny, free_from):
+  module = tiny({"model.positions": "rope", "model.token_shift": True}).model.mixer
+  x = jax.random.normal(jax.random.key(0), (4, 5, 16))
+  params = nn.meta.unbox(module.init(jax.random.key(1), x, 5, 5))
+  want = module.apply(params, x, 5, 7, free_from)
+  got = module.apply(params, x.reshape(2, 10, 16), 5, 7, free_from, per_row=2)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x.reshape(y.shape), y, rtol=1e-4, atol=1e-5), got, want)
 
 
 def test_rotary_scores_depend_on_the_distance_alone_and_lengths_stay():
