@@ -89,3 +89,26 @@ def test_fields_that_do_not_fit_the_trunk_are_refused(tiny, fields, named):
   with pytest.raises(UserError) as error:
     tiny(fields)
   assert named in str(error.value)
+
+
+@pytest.mark.parametrize("fields", [
+    {"positions": "learned"}, {"positions": "rope"},
+    {"positions": "both", "token_shift": True, "num_layers": 1, "num_loops": 2, "inject": True, "qk_norm": True}], ids=str)
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_tokens_beside_the_sequence_are_each_as_if_the_sequence_ended_there(tiny, fields, ahead):
+  model = tiny({f"model.{name}": value for name, value in ({"num_layers": 2} | fields).items()}).model
+  params = nn.meta.unbox(model.init(jax.random.key(0)))
+  tokens = jax.random.randint(jax.random.key(1), (2, 8), 0, 16)
+  beside = jnp.array([[11, 12, 13], [12, 15, 11]])
+  number, start = 3, 6  # after tokens 5, 6, 7 come the positions 6, 7, 8
+  whole, found = jax.jit(model.hidden_beside)(params, tokens, beside, jnp.int32(start + ahead))
+  np.testing.assert_allclose(whole, model.hidden(params, tokens, number), rtol=2e-5, atol=2e-5)
+  if ahead and fields["positions"] != "learned":
+    return  # a rotary position can't be had without the tokens before it
+  for i in range(number):
+    # `ahead` positions further: what stands in the table there, at the place that comes next.
+    there = dict(params)
+    if "positions" in params:
+      there["positions"] = params["positions"].at[start + i].set(params["positions"][start + i + ahead])
+    alone = jnp.concatenate([tokens[:, :start + i], beside[:, i:i + 1]], axis=1)
+    np.testing.assert_allclose(found[:, i], model.hidden(there, alone, 1)[:, 0], rtol=2e-5, atol=2e-5)
