@@ -24,7 +24,7 @@ import pytest
 
 from pathstar import config
 from pathstar.devices.mesh import make_mesh
-from pathstar.training import data
+from pathstar.training import data, signals
 from pathstar.training.program import compile_program, pack_values
 
 # Shapes that only broadcast by accident are bugs: here they are errors.
@@ -42,6 +42,12 @@ TINY = {
     "train.checkpoint_every": 10,
     "eval.every": 10, "eval.num_examples": 40,
 }
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay_with_pytest(monkeypatch):
+  """A command takes its process's signals for good: here that would be those of all tests after it."""
+  monkeypatch.setattr(signals, "listen", lambda job: None)
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def test_they_train_report_and_are_drawn(command, tmp_path):
   assert "4 of 4 runs finished" in said
   names = sorted(folder.name for folder in (tmp_path / "runs" / "runs").iterdir())
   assert all(name.startswith(("running_mean-next_token-u2-l3to5-s", "running_mean-reversed-u2-l3to5-s")) for name in names)
-  assert "next_token, running_mean, U(2,3-5)" in command("report", f"--workdir={tmp_path / 'runs'}")
+  assert "running_mean on U(2,3-5); next_token, reversed" in command("report", f"--workdir={tmp_path / 'runs'}")
   table = (tmp_path / "runs" / "report" / "table.md").read_text()
   assert "| U(2,3-5) |" in table and "running_mean" in table
   with open(tmp_path / "runs" / "report" / "runs.csv") as file:
