@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pathstar.errors import UserError, require
+from pathstar.errors import UserError, first_line, require, shown
 from pathstar.storage import workdir
 
 _DIGITS = 16  # of a SHA-256, in hexadecimal
@@ -32,13 +32,13 @@ class Files:
     for one, other in (("train_file", "test_file"), ("test_file", "train_file"), ("train_content", "train_file"),
                        ("test_content", "test_file")):
       if getattr(self, one) is not None and getattr(self, other) is None:
-        raise UserError(f"task.{one} = {getattr(self, one)!r}: needs task.{other} too, which is not given")
+        raise UserError(f"task.{one} = {shown(getattr(self, one))}: needs task.{other} too, which is not given")
 
   def checked(self, task: Any) -> "Files":
     """These files with their content. Raises UserError where one can't be read, doesn't fit the task, or isn't what it is said to be."""
     if not hasattr(task, "problems"):
-      raise UserError(f"task.train_file = {self.train_file!r}: {task} can't be read from files: it does not say which examples are of one "
-                      "problem (problems)")
+      raise UserError(f"task.train_file = {shown(self.train_file)}: {task} can't be read from files: it does not say which examples are of "
+                      "one problem (problems)")
     found = {}
     for split in ("train", "test"):
       file, said = getattr(self, f"{split}_file"), getattr(self, f"{split}_content")
@@ -72,7 +72,7 @@ def _bytes(file: str, field: str) -> bytes:
   try:
     return _path(file).read_bytes()
   except (OSError, ValueError, ImportError) as error:  # ValueError: a name that no file can have
-    raise UserError(f"{field} = {file!r}: can't be read ({error})") from None
+    raise UserError(f"{field} = {shown(file)}: can't be read ({first_line(error)})") from None
 
 
 def _path(file: str) -> pathlib.Path:
@@ -103,7 +103,7 @@ def _content(file: str, field: str) -> str:
     about = _path(file).stat()
     stamp = (about.st_mtime_ns, about.st_size) if hasattr(about, "st_mtime_ns") else about.mtime
   except (OSError, ValueError, ImportError) as error:
-    raise UserError(f"{field} = {file!r}: can't be read ({error})") from None
+    raise UserError(f"{field} = {shown(file)}: can't be read ({first_line(error)})") from None
   return _content_at(file, stamp, field)
 
 
@@ -116,7 +116,7 @@ def _content_at(file: str, stamp, field: str) -> str:
 def _examples(task: Any, file: str, content: str, field: str) -> dict[str, np.ndarray]:
   found = _bytes(file, field)
   if (now := _named(file, found)) != content:
-    raise UserError(f"{field} = {file!r}: holds {now}; the run is of {content}: the file was changed")
+    raise UserError(f"{field} = {shown(file)}: holds {now}; the run is of {content}: the file was changed")
   return _parsed(task, file, found)
 
 
@@ -127,6 +127,6 @@ def _check_apart(task: Any, files: Files) -> None:
   if (both := np.isin(test, train)).any():
     first = int(np.argmax(both))
     there = int(np.argmax(train == test[first]))
-    raise UserError(f"task.test_file = {files.test_file!r}: {both.sum()} of its {len(test)} examples are of problems that "
+    raise UserError(f"task.test_file = {shown(files.test_file)}: {both.sum()} of its {len(test)} examples are of problems that "
                     f"{files.train_file} has too, the first of them example {first + 1}, there example {there + 1}; take them out of one "
                     "of both, so that held-out problems are held out")

@@ -7,9 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pathstar.commands import eval as eval_command
 from pathstar.errors import UserError
-from pathstar.tasks import TASKS
+from pathstar.tasks import TASKS, files
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +59,7 @@ def test_a_file_is_read_right_or_refused_by_its_line(trials, broken, tmp_path):
     file.write_bytes(content)
     begin = time.monotonic()
     try:
-      batch = eval_command._read(task, str(file))
+      batch = files.read(task, str(file), "--data")
     except UserError as error:
       assert how != 0, (trial, str(error))
       assert re.match(rf"{re.escape(str(file))}: (line \d+: |no example in the file)", str(error)), (trial, str(error))
