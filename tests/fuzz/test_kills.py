@@ -12,7 +12,7 @@ from pathstar.training import metrics
 
 pytestmark = pytest.mark.slow
 
-FULL, PART = 100, 8
+FULL, PART = 100, 5
 
 
 def outcome(folder):
@@ -27,7 +27,7 @@ def test_kills_at_random_moments_make_no_difference(tiny, trials, tmp_path):
   (tmp_path / "grid.py").write_text(
       f"from pathstar.config import default, override\nfrom pathstar.sweep import product\n\n"
       f"def get_config():\n  return override(default(), {fields!r})\n\n"
-      "def sweep():\n  return product({'objective.name': ['next_token', 'teacherless'], 'seed': range(2)})\n")
+      "def sweep():\n  return product({'seed': range(2)})\n")
   kills = len(list(trials(FULL, PART)))
   done = subprocess.run([sys.executable, pathlib.Path(__file__).parent / "kill_again.py", tmp_path / "grid.py", tmp_path, str(kills)],
                         capture_output=True, text=True)
@@ -35,6 +35,6 @@ def test_kills_at_random_moments_make_no_difference(tiny, trials, tmp_path):
   killed, sweeps = map(int, done.stdout.split())
   assert killed >= kills and "Traceback" not in (tmp_path / "log").read_text()
   want = outcome(tmp_path / "whole")
-  assert len(want) == 4
+  assert len(want) == 2
   for number in range(1, sweeps + 1):
     assert outcome(tmp_path / str(number)) == want, number
