@@ -1,5 +1,6 @@
 """What a user does wrong gets one line that names it, and exit status 2."""
 
+import os
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ def place(tmp_path, tiny_file):
   (tmp_path / "plain.py").write_text("from pathstar.config import default\ndef get_config():\n  return default()\n")
   (tmp_path / "notes.txt").write_text("not Python")
   (tmp_path / "grid.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return [{'task.degre': 2}]\n")
+  (tmp_path / "none.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return []\n")
   (tmp_path / "file").write_text("in the way")
   (tmp_path / "foreign").mkdir()
   (tmp_path / "foreign" / "thesis.tex").write_text("mine")
@@ -107,6 +109,16 @@ WRONG = {
     "evaluation of nothing": (["eval", "--workdir={TMP}/foreign"], ["workdir = '{TMP}/foreign'", "not a run's folder"]),
     "no samples": (["sample", "--config={FILE}", "--n=0"], ["--n = 0", ">= 1"]),
     "samples over a file": (["sample", "--config={FILE}", "--out={TMP}/file"], ["--out = '{TMP}/file'", "can't be written"]),
+    "a rate that float32 can't hold": ([*TRAIN, "--config.optimizer.learning_rate=1e39"], ["optimizer.learning_rate = '1e39'", "float32"]),
+    "a rate that float32 rounds to 0": ([*TRAIN, "--config.optimizer.weight_decay=1e-50"], ["optimizer.weight_decay = '1e-50'", "float32"]),
+    "more steps than int32": ([*TRAIN, "--config.train.num_steps=2147483648"], ["train.num_steps = 2147483648", "2^31"]),
+    "a mesh that no devices can be": ([*TRAIN, "--config.mesh=data=3"], ["mesh = 'data=3'", "train.batch_size = 8"]),
+    "an abbreviation": ([*TRAIN, "--config.optimizer.lr=1"], ["'optimizer.lr'", "did you mean 'optimizer.learning_rate'?"]),
+    "an override given twice": ([*TRAIN, "--config.seed=1", "--config.seed=2"], ["--config.seed", "twice"]),
+    "a file argument given twice": (["train", "--config={TMP}/arg.py:degree=2,degree=3", "--workdir={TMP}/run"], ["degree", "twice"]),
+    "an unknown scheme": (["train", "--config={FILE}", "--workdir=foo://bucket/run"], ["workdir = 'foo://bucket/run'", "known scheme"]),
+    "a sweep of nothing": (["sweep", "--config={TMP}/none.py", "--workdir={TMP}/out"], ["the sweep has no cells"]),
+    "a report over a folder that is none": (["report", "--workdir={TMP}/foreign", "--out={TMP}/foreign"], ["{TMP}/foreign"]),
     "unknown split": (["sample", "--config={FILE}", "--split=tset"], ["--split = 'tset'", "'test'"]),
 }
 
@@ -174,3 +186,17 @@ def test_a_reader_that_leaves_early_is_no_traceback(tiny_file):
                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
+
+
+def test_home_is_expanded_in_every_option(pathstar, place, tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  status, out, err = pathstar(*map(place, ["sample", "--config={FILE}", "--n=3", "--out=~/some.txt"]))
+  assert status == 0, err
+  assert len((tmp_path / "some.txt").read_text().splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_an_accelerator_that_is_not_there_is_named(tmp_path, tiny_file):
+  done = subprocess.run([sys.executable, "-m", "pathstar", "train", f"--config={tiny_file}", f"--workdir={tmp_path / 'run'}"],
+                        env=os.environ | {"JAX_PLATFORMS": "rocm"}, capture_output=True, text=True)
+  assert done.returncode == 2 and done.stderr.startswith("error: JAX_PLATFORMS = 'rocm'") and not (tmp_path / "run").exists(), done.stderr

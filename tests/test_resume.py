@@ -1,5 +1,6 @@
 """However a run is interrupted, the same command ends with the files of a run that never was."""
 
+import errno
 import json
 import logging
 import os
@@ -113,6 +114,42 @@ def test_sigterm_saves_says_so_and_the_same_command_goes_on(tiny, tiny_file, who
   assert cli.run(train_command.main, argv) == 0
   assert "resuming from step 15" in capsys.readouterr().err
   same_ending(tmp_path, json.loads((tmp_path / workdir.RESULT).read_text()), whole)
+
+
+@pytest.mark.parametrize("lost", ["", "checkpoints"])
+def test_a_folder_that_is_removed_meanwhile_ends_the_run_at_the_next_save(tiny, fields, tmp_path, monkeypatch, lost):
+  def remove():
+    while (tmp_path / "run" / lost).exists():  # a save may be under way
+      shutil.rmtree(tmp_path / "run" / lost, ignore_errors=True)
+
+  Interrupt(monkeypatch, 15, remove)
+  with pytest.raises(UserError, match="run"):
+    start(tiny(fields), tmp_path / "run")
+  assert not (tmp_path / "run" / workdir.RESULT).exists()
+
+
+def test_a_folder_that_can_not_be_written_to_ends_the_run_at_the_next_save(tiny, fields, tmp_path, monkeypatch):
+  save = train.Checkpoints.save
+
+  def full(checkpoints, step, *args):
+    if step == 20:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return save(checkpoints, step, *args)
+
+  monkeypatch.setattr(train.Checkpoints, "save", full)
+  with pytest.raises(OSError):
+    start(tiny(fields), tmp_path)
+  monkeypatch.setattr(train.Checkpoints, "save", save)
+  assert start(tiny(fields), tmp_path)["status"] == "done"
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+  (tmp_path / "run").mkdir()
+  (tmp_path / "mine").write_text("mine")
+  (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine")
+  with pytest.raises(UserError, match="links are not followed"), lock(tmp_path / "run"):
+    pass
+  assert (tmp_path / "mine").read_text() == "mine"
 
 
 @pytest.fixture(scope="module")

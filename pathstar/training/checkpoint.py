@@ -168,4 +168,5 @@ class Checkpoints:
 
   def close(self) -> None:
     if not self._failed:  # it would say the same again
-      self._manager.close()
+      with self._saving():
+        self._manager.close()
