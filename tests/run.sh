@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs pathstar into .venv and runs the fast tests, in one process a core. Arguments go to pytest instead: `bash tests/run.sh -m slow`;
-# tests that kill processes or open ports then run one after the other.
+# Installs pathstar into .venv and runs the fast tests, in one process a core. Arguments go to pytest instead: `bash tests/run.sh -m slow`.
 # PATHSTAR_EXTRAS=test,tpu-aot also installs XLA's TPU compiler (221 MB), without which a few slow tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
