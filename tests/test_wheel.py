@@ -38,7 +38,7 @@ def test_a_sweep_by_name_and_its_report(installed):
   assert installed("--version") == f"pathstar {pathstar.__version__}\n"
   short = [f"--config.{name}={value}" for name, value in SHORT.items()]
   assert "3 of 3 runs finished in runs" in installed("sweep", "--config=quickstart:num_seeds=1", "--workdir=runs", *short)
-  assert "next_token, transformer, G(2,4)" in installed("report", "--workdir=runs")
+  assert "transformer on G(2,4); next_token, reversed, teacherless" in " ".join(installed("report", "--workdir=runs").split())
   assert (installed.folder / "runs" / "report" / "README.md").exists()
   assert installed("sweep", "--config=quickstart", "--workdir=other", "--dry_run").count(": to do") == 3
   assert "exact match on test" in installed("train", "--config=default", "--workdir=one", *short)

@@ -17,7 +17,7 @@ from pathstar.training import metrics, program, train
 
 pytestmark = pytest.mark.slow
 
-FULL, PART = 520, 60
+FULL, PART = 520, 30
 
 
 class Killed(BaseException):
