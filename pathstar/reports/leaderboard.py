@@ -14,6 +14,7 @@ from pathstar.reports.figures import LINES, grid_of, titled, top_legend
 from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, score_of, span, split
 
 _FEWEST = 4  # objectives that make a leaderboard
+_COLUMNS = 6  # graphs side by side in its figure
 Entries = dict[str, dict[str, list[dict]]]  # way of training -> graph -> its runs, one a seed
 
 
@@ -88,8 +89,13 @@ def leaderboard(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   if not is_one(runs):
     return None
   found, graphs = entries(runs), graphs_of(runs)
-  figure = Figure(figsize=(2.2 + 1.5 * len(graphs), 0.8 + 0.27 * len(found)), layout="constrained")
-  for axes, graph in zip(figure.subplots(1, len(graphs), sharey=True, squeeze=False)[0], graphs):
+  columns = min(_COLUMNS, len(graphs))
+  lines = math.ceil(len(graphs) / columns)
+  figure = Figure(figsize=(2.2 + 1.5 * columns, 0.3 + lines * (0.5 + 0.27 * len(found))), layout="constrained")
+  grid = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+  for axes in grid[len(graphs):]:
+    axes.set_visible(False)
+  for axes, graph in zip(grid, graphs):
     for y, of in enumerate(reversed(found.values())):
       if graph not in of:
         continue
