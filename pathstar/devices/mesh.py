@@ -130,13 +130,18 @@ def logical_sharding(mesh: Mesh, *logical: str | None) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(*(RULES.get(name) for name in logical)))
 
 
+def runs_apart(mesh: Mesh) -> bool:
+  """Whether each device has a program of its own for its runs (`each_run`)."""
+  return mesh.devices.flat[0].platform == "cpu" and mesh.size == mesh.shape["run"]
+
+
 def each_run(mesh: Mesh, f: Callable, axes: Sequence[int] = (0, 0, 0)) -> Callable:
   """`f` of one run as a function of a pack: its arguments with a run axis at `axes`, its results with a leading one, sharded over `run`.
 
   A CPU takes its runs one after another: a run fits the cache, and XLA's reductions there are several times slower with a leading axis
   of size 1. Other devices, and a run that is shared out, take them side by side.
   """
-  if mesh.devices.flat[0].platform != "cpu" or mesh.size > mesh.shape["run"]:
+  if not runs_apart(mesh):
     return jax.vmap(f, axes, spmd_axis_name="run")
 
   def of_device(*args):

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from pathstar.config import Config
+from pathstar.devices.mesh import runs_apart
 from pathstar.training import data, program
 
 _ELEMENTWISE = frozenset((
@@ -67,10 +68,9 @@ def of_step(config: Config, platform: str) -> Flops:
 
 def of_program(made: program.Program, configs: Sequence[Config]) -> Flops:
   """One optimiser step of one run of a pack, by the program that trains it, which is not traced again."""
-  platform = made.mesh.devices.flat[0].platform
   traced = made.steps.trace(*program.abstract_inputs(configs, made))
-  per_device = made.mesh.size if platform == "cpu" and made.mesh.size == made.mesh.shape["run"] else 1
-  return count(traced.jaxpr.jaxpr, platform) * (per_device / len(configs) / configs[0].steps_per_call)
+  devices = made.mesh.size if runs_apart(made.mesh) else 1  # what is traced is the program of one of them
+  return count(traced.jaxpr.jaxpr, made.mesh.devices.flat[0].platform) * (devices / len(configs) / configs[0].steps_per_call)
 
 
 def _state(config: Config) -> dict:
