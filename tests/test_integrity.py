@@ -11,6 +11,7 @@ from pathstar.commands import sweep as sweep_command
 from pathstar.commands import train as train_command
 from pathstar.errors import UserError
 from pathstar.storage import workdir
+from pathstar.storage.locks import lock
 from pathstar.sweeps import status
 from pathstar.training import metrics, train
 
@@ -201,3 +202,12 @@ def test_parts_of_a_split_pack_go_on_from_its_checkpoint(grid, tmp_path, monkeyp
   monkeypatch.undo()
   assert command("split") == 0
   same_runs(tmp_path / "split", whole, exact=())
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+  (tmp_path / "run").mkdir()
+  (tmp_path / "mine").write_text("mine")
+  (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine")
+  with pytest.raises(UserError, match="links are not followed"), lock(tmp_path / "run"):
+    pass
+  assert (tmp_path / "mine").read_text() == "mine"

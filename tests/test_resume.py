@@ -143,15 +143,6 @@ def test_a_folder_that_can_not_be_written_to_ends_the_run_at_the_next_save(tiny,
   assert start(tiny(fields), tmp_path)["status"] == "done"
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
-  (tmp_path / "run").mkdir()
-  (tmp_path / "mine").write_text("mine")
-  (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine")
-  with pytest.raises(UserError, match="links are not followed"), lock(tmp_path / "run"):
-    pass
-  assert (tmp_path / "mine").read_text() == "mine"
-
-
 @pytest.fixture(scope="module")
 def stopped(tiny, fields, tmp_path_factory):
   """The folder of a run that died after its checkpoints at 20 and 30."""
