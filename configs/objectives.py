@@ -8,6 +8,8 @@ same command with more goes on from there. Other parts, each a sweep by itself:
 
     objectives.py:part=heads            the number of heads of multi_token on G(2,5), from next_token to the supervision of teacherless
     objectives.py:part=architectures    all objectives that a recurrence can have, on Mamba and gated S5, on G(2,4) and G(2,5)
+    objectives.py:part=rates            three learning rates on G(3,4), a graph, and from seed 100 on, that no other part uses: what the
+                                        one rate of all others was chosen by
 
 What is equal is the number of steps. A step does not cost the same, so that the report says what runs cost in training FLOPs too, and how
 many parameters are trained and kept. cpu: graphs of 16 node ids, G(5,5) of 24; paper: of 50.
@@ -21,7 +23,8 @@ from pathstar.sweep import chain, product
 
 GRAPHS = ((2, 4), (2, 5), (3, 5), (2, 8), (5, 5))
 UNEQUAL = {"task.min_length": 3, "task.arm_lengths": "unequal"}  # each arm of a graph has 3 to 5 nodes: no goal at a known distance
-PARTS = ("ladder", "heads", "architectures")
+PARTS = ("ladder", "heads", "architectures", "rates")
+RATES = (2e-3, 4e-3, 8e-3)
 
 
 def _arguments(arg: str):
@@ -32,7 +35,7 @@ def _arguments(arg: str):
 
 def get_config(arg: str = ""):
   scale = _arguments(arg).scale
-  return override(scales.base(scale), {"train.num_steps": 2500} if scale == "cpu" else {})
+  return override(scales.base(scale), {"train.num_steps": 2500, "eval.num_examples": 500} if scale == "cpu" else {})
 
 
 def sweep(arg: str = ""):
@@ -47,5 +50,8 @@ def sweep(arg: str = ""):
   if args.part == "architectures":
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]
     return product(causal, scales.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)
+  ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
+  if args.part == "rates":
+    return product(ways, [graph(3, 4)], {"optimizer.learning_rate": RATES}, {"seed": range(100, 100 + args.num_seeds)})
   graphs = chain([graph(*shape) for shape in GRAPHS], [graph(3, 5) | UNEQUAL])
-  return product(chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}]), graphs, seeds)
+  return product(ways, graphs, seeds)
