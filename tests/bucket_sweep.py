@@ -54,7 +54,7 @@ class Bucket(LocalFileSystem):
     return f"{self.root}.aside/{time.monotonic_ns()}.{os.getpid()}"
 
 
-def train(configs, folders, checkpoints, inherited, progress):
+def train(configs, folders, checkpoints, inherited, progress, ahead):
   name = checkpoints.parent.name
   say = lambda word: print(f"{word} {name}", flush=True)
   say("begins")

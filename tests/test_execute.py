@@ -36,7 +36,7 @@ def trained(monkeypatch):
   """
   record = types.SimpleNamespace(packs=[], crash=lambda configs: None)
 
-  def fake(configs, folders, checkpoint_folder, inherited, progress):
+  def fake(configs, folders, checkpoint_folder, inherited, progress, ahead):
     record.packs.append([folder.name for folder in folders])
     if error := record.crash(configs):
       raise error

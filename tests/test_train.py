@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pathstar.storage import workdir
-from pathstar.training import flops, metrics, train
+from pathstar.training import ahead, flops, metrics, train
 from pathstar.training.program import compile_program
 
 FIFTY = {"train.num_steps": 50, "train.steps_per_call": 1, "train.log_every": 50, "train.checkpoint_every": 50,
@@ -171,7 +171,7 @@ def test_the_training_block_moves_nothing_between_host_and_device(tiny, tmp_path
     steps.trace = program.steps.trace
     return dataclasses.replace(program, steps=steps)
 
-  monkeypatch.setattr(train, "compile_program", guarded)
+  monkeypatch.setattr(ahead, "compile_program", guarded)
   train.train([tiny()], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
   assert len(calls) == 4
 

@@ -128,4 +128,8 @@ def main() -> int:
     return EXIT_BAD_INPUT
   if argv[0] in _TRAIN:
     signals.listen(job=any(word.startswith("--distributed") for word in argv))
-  return run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
+  status = run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
+  if signals.compiling():
+    sys.stderr.flush()
+    os._exit(status)
+  return status

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from pathstar.commands import cli
+from pathstar.devices import compiled
 from pathstar.storage import workdir
 from pathstar.training.train import train
 
@@ -12,6 +13,7 @@ def main(argv: Sequence[str]) -> int:
   """`pathstar train`."""
   parser = argparse.ArgumentParser("pathstar train", description="Trains one run; the same command again resumes it.")
   args, loaded = cli.parse(parser, argv, workdir="folder of the run")
+  compiled.keep()
   folder, config = workdir.path(args.workdir), loaded.resolve()
   for result in train([config], [folder], folder / "checkpoints"):
     scores = (("exact match on test", "eval/test/exact_match"), ("on train", "eval/train/exact_match"),

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import jax
 
-from pathstar.devices import hosts
+from pathstar.devices import compiled, hosts
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Outage, Stopped, UserError, listed, outage
 from pathstar.storage import workdir
@@ -26,6 +26,7 @@ from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
 from pathstar.sweeps.packs import Pack, part, varied, work
 from pathstar.sweeps.records import SPLIT, check_places, split_of
+from pathstar.training.ahead import Ahead
 from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
@@ -50,9 +51,8 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
   Raises:
     Stopped: a signal came; the same command resumes.
   """
-  if jax.config.jax_compilation_cache_dir is None:  # packs of one shape, and all processes, compile once
-    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute(folder) / "compiled"))
-  failed, held, told, patience = [], [], _told_by(packs), lease(folder)
+  compiled.keep(workdir.absolute(folder) / "compiled")  # packs of one shape, and all processes, compile once
+  failed, held, told, patience, ahead = [], [], _told_by(packs), lease(folder), Ahead()
   left = lambda packs: float(sum(work(run.config) for pack in packs for run in pack.runs if not finished(folder, run)))
   amounts, number = {pack.pack_id: left([pack]) for pack in packs}, len(packs)
   everything = float(sum(work(run.config) for pack in packs for run in pack.runs))
@@ -65,8 +65,9 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
       rest = [*todo, *passed]
       progress.next(number - len(rest), number, amounts[pack.pack_id], sum(amounts[one.pack_id] for one in rest),
                     told.get(pack.pack_id, ""))
+      ahead.following = next(([run.config for run in one.runs] for one in rest if not all_finished(folder, one)), None)
       try:
-        outcome = run_pack(folder, pack, progress)
+        outcome = run_pack(folder, pack, progress, ahead)
       except Outage:
         raise
       except UserError as error:  # its files are damaged: that pack stops, and no other
@@ -106,7 +107,7 @@ def _told_by(packs: Sequence[Pack]) -> dict[str, str]:
   return found
 
 
-def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress) -> list[Pack] | str | None:
+def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead) -> list[Pack] | str | None:
   """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
   check_places(folder, [pack.pack_id], pack.paths)
   if all_finished(folder, pack):
@@ -128,15 +129,15 @@ def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress) -> list[Pack]
         return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
       if all_finished(folder, pack):  # by another process, a moment ago
         return []
-      return _train(folder, pack, place, progress)
+      return _train(folder, pack, place, progress, ahead)
   except Held:
     return None
 
 
-def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Progress) -> list[Pack] | str:
+def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Progress, ahead: Ahead) -> list[Pack] | str:
   """`run_pack` with the lock held."""
   for last in (False, True):
-    crash = _attempt(folder, pack, progress)
+    crash = _attempt(folder, pack, progress, ahead)
     if crash is None:
       return []
     gc.collect()  # the pack's arrays, before the next attempt
@@ -176,10 +177,10 @@ class Crash:
   bad_input: bool
 
 
-def _attempt(folder: pathlib.Path, pack: Pack, progress: Progress) -> Crash | None:
+def _attempt(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead) -> Crash | None:
   try:
     ended = train([run.config for run in pack.runs], [folder / "runs" / run.path for run in pack.runs],
-                  checkpoints_of(folder, pack.pack_id), _inherited(folder, pack), progress)
+                  checkpoints_of(folder, pack.pack_id), _inherited(folder, pack), progress, ahead)
     progress.end([run.config for run in pack.runs], ended)
   except (Stopped, Outage):
     raise

@@ -121,6 +121,13 @@ def abstract_inputs(configs: Sequence[Config], program: Program) -> tuple[Any, d
   return state, values, {k: place(x, program.batch_sharding, shape + x.shape[3:]) for k, x in one.items()}
 
 
+def abstract_examples(configs: Sequence[Config], program: Program) -> dict:
+  """Shapes and shardings of the examples that `program.evaluate` and `program.generate` take."""
+  target = logical_sharding(program.mesh, "run")
+  place = lambda x: jax.ShapeDtypeStruct((len(configs), *x.shape), x.dtype, sharding=target)
+  return jax.tree.map(place, data.eval_examples(configs[0], "test"))
+
+
 def pack_values(configs: Sequence[Config]) -> dict[str, np.ndarray]:
   """What the runs of a pack may differ in, by config field, as arrays (R,)."""
   return {name: np.array([c.fields[name] for c in configs], np.int32 if name == "seed" else np.float32)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL
+COMPILER = "compiles ahead"  # name of a thread
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAME_S = 2.0  # a terminal and a launch script both signal: what comes within this time is one signal
 
@@ -69,6 +70,11 @@ def save_first(needed: bool) -> None:
   global _saving
   with _phase:
     _saving = needed
+
+
+def compiling() -> bool:
+  """Whether a thread compiles what may never be needed: an interpreter waits for it before it ends, since it can't be stopped."""
+  return any(thread.name == COMPILER for thread in threading.enumerate())
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import jax
 from pathstar import evals
 from pathstar.config import Config, differences
 from pathstar.devices import hosts
-from pathstar.devices.mesh import make_mesh, over_runs
+from pathstar.devices.mesh import over_runs
 from pathstar.errors import Stopped, UserError, require
 from pathstar.storage import results as results_of
 from pathstar.storage import workdir
@@ -25,10 +25,11 @@ from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
 from pathstar.training import extra as extra_of
 from pathstar.training import flops, growth, metrics
+from pathstar.training.ahead import Ahead
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
-from pathstar.training.program import Program, compile_program, pack_values, parameter_counts
+from pathstar.training.program import Program, pack_values, parameter_counts
 from pathstar.training.progress import Progress
 from pathstar.training.signals import save_first, stop_on_signals
 
@@ -46,7 +47,7 @@ class Inherited:
 
 
 def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint_folder: pathlib.Path,
-          inherited: Inherited | None = None, progress: Progress | None = None) -> list[dict]:
+          inherited: Inherited | None = None, progress: Progress | None = None, ahead: Ahead | None = None) -> list[dict]:
   """Trains a pack, resuming from its newest checkpoint, and returns the result of each run, as in its result.json.
 
   Runs that were trained for fewer steps go on from there (growth.py). Of several processes all call this, and all but the first return an
@@ -58,6 +59,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     checkpoint_folder: where the pack's checkpoints go.
     inherited: where the pack goes on from if it has no checkpoint of its own.
     progress: of the command that the pack is a part of; None: it is all that the command trains.
+    ahead: makes the command's programs; None: this is the only one.
 
   Raises:
     UserError: a folder is in use, belongs to something else, or holds a run with another config.
@@ -66,12 +68,13 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
   with contextlib.ExitStack() as stack:
     enter = lambda resource: stack.enter_context(contextlib.closing(resource))
     finished = lambda: hosts.of_first(all((folder / workdir.RESULT).exists() for folder in folders))
-    program = None if finished() else _program(configs)  # what can't run here leaves nothing behind
+    ahead = ahead or Ahead()
+    program = None if finished() else ahead.program(configs)  # what can't run here leaves nothing behind
     configs = _claim(stack, configs, folders, [checkpoint_folder, *([inherited.folder] if inherited else [])])
     config, num_steps, steps_per_call = configs[0], configs[0].train.num_steps, configs[0].steps_per_call
     if finished():  # nothing finished is undone
       return [results_of.read(folder, (workdir.CONFIG,)) for folder in folders] if hosts.is_first() else []
-    program = program or _program(configs)  # of a finished run that goes on
+    program = program or ahead.program(configs)  # of a finished run that goes on
     mesh = program.mesh
     stack.enter_context(jax.set_mesh(mesh))
     values = over_runs(mesh, pack_values(configs))
@@ -111,6 +114,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     votes = None
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.steps(state, values, next(batches))
+      if step == start_step + steps_per_call:
+        ahead.begin()
       found = dict(logged) if step % config.train.log_every == 0 else {}
       if measured := evaluated(step):
         found |= measured | {"diverged_at": logged["diverged_at"]}
@@ -142,10 +147,6 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     for folder, result in zip(folders, results, strict=False):
       results_of.write(folder, result)
   return results
-
-
-def _program(configs: Sequence[Config]) -> Program:
-  return compile_program(configs, make_mesh(configs[0].mesh, len(configs), configs[0].train.batch_size))
 
 
 def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoints: Checkpoints, program: Program,

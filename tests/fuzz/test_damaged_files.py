@@ -13,7 +13,7 @@ from pathstar.errors import UserError
 from pathstar.reports.collect import collect
 from pathstar.storage import results, workdir
 from pathstar.sweeps.folder import PLAN, SPLIT
-from pathstar.training import metrics, program, train
+from pathstar.training import ahead, metrics, program, train
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def compiled_once():
     return memory[key]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train, "compile_program", remembered)
+    patch.setattr(ahead, "compile_program", remembered)
     yield
 
 
