@@ -42,6 +42,30 @@ def test_recurrences_get_all_objectives_that_they_can_have(scale):
   assert {run.method for run in runs} == {name for name, one in objectives.OBJECTIVES.items() if one.mask == "causal"} - {"branch_only"}
 
 
-def test_an_unknown_part_is_refused():
-  with pytest.raises(UserError, match="file argument part = 'head': must be one of ladder, heads, architectures; did you mean 'heads'?"):
-    runs_of("part=head")
+def test_the_rate_is_chosen_on_a_graph_and_seeds_that_nothing_else_uses():
+  rates, ladder = runs_of("part=rates,num_seeds=1"), runs_of("num_seeds=5")
+  values = lambda runs, of: {of(run) for run in runs}
+  assert values(rates, lambda run: run.method) == values(ladder, lambda run: run.method)
+  assert not values(rates, lambda run: str(run.task)) & values(ladder, lambda run: str(run.task))
+  assert not values(rates, lambda run: run.seed) & values(ladder, lambda run: run.seed)
+  rate = lambda run: run.fields["optimizer.learning_rate"]
+  assert values(ladder, rate) < values(rates, rate)
+
+
+@pytest.mark.parametrize("name, graphs", [("token_order", 4), ("future_summary", 2), ("belief_state", 3), ("next_latent", 3)])
+def test_a_native_setting_has_its_objective_beside_next_token_prediction_on_the_graphs_of_its_paper(name, graphs):
+  runs = runs_of(f"native={name},num_seeds=1")
+  assert {"next_token", name} <= {run.fields["objective.name"] for run in runs} and len({str(run.task) for run in runs}) == graphs
+  ways = {tuple(sorted((k, v) for k, v in run.fields.items() if k.startswith("objective."))) for run in runs}
+  assert len(runs) == len(ways) * graphs
+
+
+@pytest.mark.parametrize("arg, said", [
+    ("part=head", "file argument part = 'head': must be one of ladder, heads, architectures, rates; did you mean 'heads'?"),
+    ("native=next_laten", "file argument native = 'next_laten': must be one of token_order, .*; did you mean 'next_latent'?"),
+    ("native=next_latent,part=heads", "file argument part = 'heads': must be left out"),
+    ("native=next_latent,scale=cpu", "file argument scale = 'cpu': must be left out"),
+])
+def test_what_does_not_go_together_is_refused(arg, said):
+  with pytest.raises(UserError, match=said):
+    runs_of(arg)
