@@ -51,6 +51,11 @@ def outage(error: BaseException | None) -> str | None:
   return None
 
 
+def out_of_memory(error: BaseException) -> bool:
+  """Whether a device or the host has no room for what was asked of it."""
+  return isinstance(error, MemoryError) or (type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error))
+
+
 def require(ok: bool, field: str, value: object, allowed: str) -> None:
   """Raises UserError `field = value: must be allowed` unless `ok`."""
   if not ok:

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from pathstar import run
 from pathstar.commands import cli
+from pathstar.commands import train as train_command
 
 GET = "from pathstar.config import default\ndef get_config(arg=''):\n  config = default()\n"
 
@@ -186,6 +188,16 @@ def test_a_reader_that_leaves_early_is_no_traceback(tiny_file):
                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
+
+
+@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.\nx"), MemoryError()])
+def test_a_lack_of_memory_is_one_line_with_what_would_help(pathstar, place, tmp_path, monkeypatch, tiny_file, error):
+  def train(*args):
+    raise error
+
+  monkeypatch.setattr(train_command, "train", train)
+  status, _, said = pathstar("train", f"--config={tiny_file}", f"--workdir={tmp_path / 'run'}")
+  assert status == 1 and said.startswith("error: out of memory") and said.count("\n") == 1 and "train.batch_size" in said
 
 
 def test_home_is_expanded_in_every_option(pathstar, place, tmp_path, monkeypatch):

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 import pathstar
-from pathstar.errors import Stopped, UserError, choose, outage
+from pathstar.errors import Stopped, UserError, choose, out_of_memory, outage
 from pathstar.training import signals
 
-EXIT_BAD_INPUT, EXIT_STOPPED = 2, signals.EXIT_STOPPED
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, signals.EXIT_STOPPED
 
 COMMANDS = {
     "train": "one run",
@@ -101,6 +101,10 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
     return 1
   except Exception as error:  # that no command foresaw: of a place that the user named, or of the machine
+    if out_of_memory(error):
+      print(f"error: out of memory: {str(error).partition(chr(10))[0]}; a smaller train.batch_size or model, model.remat=true, or more "
+            "devices (--mesh) would help", file=sys.stderr)
+      return EXIT_FAILED
     if not (said := outage(error) or (isinstance(error, OSError) and error.filename and error.strerror)):
       raise
     print(f"error: {getattr(error, 'filename', None) or 'the disk'}: {said.lower()}", file=sys.stderr)

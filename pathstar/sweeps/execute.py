@@ -16,11 +16,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import jax
-
 from pathstar.devices import compiled, hosts
 from pathstar.devices.mesh import make_mesh
-from pathstar.errors import Held, Outage, Stopped, UserError, listed, outage
+from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
@@ -190,5 +188,4 @@ def _attempt(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead)
       raise Outage(f"{pack.pack_id}: {said}; nothing is wrong with its runs, and the same command goes on") from error
     if not (folder / "packs" / pack.pack_id).is_dir():
       raise Outage(f"{folder}: was removed while the sweep was writing there") from error
-    out_of_memory = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), out_of_memory, isinstance(error, UserError))
+    return Crash(f"{type(error).__name__}: {first_line}", traceback.format_exc(), out_of_memory(error), isinstance(error, UserError))
