@@ -15,9 +15,12 @@ from pathstar.training import optimizer
     (dict(schedule="constant"), {0: 1, 50: 1, 100: 1}),
     (dict(schedule="constant", warmup_steps=4), {0: 0.25, 1: 0.5, 3: 1, 4: 1, 99: 1}),
     (dict(schedule="constant", warmup_steps=1), {0: 1, 1: 1}),
+    (dict(schedule="constant", warmup_steps=4, warmup_from_zero=True), {0: 0, 1: 0.25, 3: 0.75, 4: 1, 99: 1}),
+    (dict(schedule="constant", warmup_steps=1, warmup_from_zero=True), {0: 0, 1: 1}),
     (dict(schedule="linear"), {0: 1, 25: 0.75, 100: 0}),
     (dict(schedule="linear", warmup_steps=20), {0: 0.05, 19: 1, 20: 1, 60: 0.5, 100: 0}),
     (dict(schedule="cosine"), {0: 1, 25: (1 + 0.5**0.5) / 2, 50: 0.5, 100: 0}),
+    (dict(schedule="linear", warmup_steps=20, warmup_from_zero=True), {0: 0, 10: 0.5, 20: 1, 60: 0.5, 100: 0}),
     (dict(schedule="cosine", warmup_steps=20), {0: 0.05, 10: 0.55, 20: 1, 60: 0.5, 100: 0}),
 ])
 def test_schedules_have_the_values_that_their_names_say(fields, want):
@@ -51,11 +54,12 @@ def test_updates_are_adamw(fields):
     jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-4, atol=1e-5), params, x)
 
 
-def test_decay_spares_norms_alone(tiny):
-  config = tiny({"model.num_layers": 2})
+@pytest.mark.parametrize("bias, want", [(False, {"scale"}), (True, {"scale", "bias"})])
+def test_decay_spares_norms_and_biases_alone(tiny, bias, want):
+  config = tiny({"model.num_layers": 2, "model.bias": bias})
   params = nn.meta.unbox(jax.eval_shape(config.model.init, jax.random.key(0)))
   spared = {path[-1].key for path, on in jax.tree_util.tree_leaves_with_path(optimizer.decayed(params)) if not on}
-  assert spared == {"scale"}
+  assert spared == want
 
 
 # Group of every parameter of a layer, by hand: dynamics of the recurrence | offsets | maps.

@@ -10,7 +10,7 @@ from pathstar import evals, models, objectives, tasks
 from pathstar.config import sections
 from pathstar.config.declare import Field, Kind, cast, declared
 from pathstar.errors import UserError, nearest, shown
-from pathstar.models.lm import ModelFields
+from pathstar.models.fields import ModelFields
 from pathstar.tasks.files import Files
 
 # Fields that runs of one pack may differ in: values in the compiled program, not its shape. Objectives add their own.

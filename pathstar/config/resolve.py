@@ -18,7 +18,8 @@ from pathstar.config import registry
 from pathstar.config.sections import Data, Eval, Optimizer, Train
 from pathstar.devices.mesh import check_mesh
 from pathstar.errors import UserError, choose, require, shown
-from pathstar.models.lm import LM, ModelFields
+from pathstar.models.fields import ModelFields
+from pathstar.models.lm import LM
 from pathstar.storage import workdir
 from pathstar.tasks.counter import TEST_SHARE
 from pathstar.tasks.files import Files

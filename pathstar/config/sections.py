@@ -64,7 +64,8 @@ class Optimizer:
   beta2: float = 0.999  # Adam
   clip_norm: float | None = 1.0  # global gradient norm is clipped to this; None: not clipped
   schedule: str = "constant"  # after warm-up: constant | cosine | linear (both end at 0 at train.num_steps)
-  warmup_steps: int = 0  # linear warm-up from 0
+  warmup_steps: int = 0  # linear warm-up: step i of it has (i + 1) / warmup_steps of the rate
+  warmup_from_zero: bool = False  # i / warmup_steps: step 0 has rate 0, and does nothing
 
   def __post_init__(self):
     choose("optimizer.name", self.name, ("adamw", "muon"))
@@ -76,3 +77,5 @@ class Optimizer:
     require(self.clip_norm is None or self.clip_norm > 0, "optimizer.clip_norm", self.clip_norm, "a number > 0, or None")
     choose("optimizer.schedule", self.schedule, ("constant", "cosine", "linear"))
     require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "an integer >= 0")
+    require(self.warmup_steps > 0 or not self.warmup_from_zero, "optimizer.warmup_from_zero", self.warmup_from_zero,
+            "False with optimizer.warmup_steps = 0, where no step warms up")

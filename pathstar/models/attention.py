@@ -94,7 +94,7 @@ class Attention(nn.Module):
     if self.token_shift:
       self.shift = TokenShift()
     if self.qk_norm:
-      self.query_norm, self.key_norm = (Norm("rmsnorm", self.trunk.dtype) for _ in range(2))
+      self.query_norm, self.key_norm = (Norm("rmsnorm", self.trunk.dtype, self.trunk.bias) for _ in range(2))
 
   def _inits(self):
     """Initialisers of query and key, value, and output; None for the trunk's own.

@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from pathstar.devices.mesh import alone, platform
 
 KEPT = "kept"
+SMALL = ("gpt2", "normal")  # values of model.init with a standard deviation of 0.02, whatever the width
 
 
 def kept(x):
@@ -28,6 +29,7 @@ class Trunk:
   mlp_ratio: int
   positions: str
   norm: str
+  bias: bool
   init: str
   dtype: str
 
@@ -36,11 +38,11 @@ def kernel_init(trunk: Trunk, residual: bool):
   """Initialiser of a linear map: N(0, 1/fan_in), or GPT-2's N(0, 0.02^2).
 
   Under `gpt2`, maps that write to the residual stream (`residual`) are scaled by 1 / sqrt(2 * depth), as in Radford et al.
-  (2019), "Language models are unsupervised multitask learners", section 2.3.
+  (2019), "Language models are unsupervised multitask learners", section 2.3. Under `normal` they are not.
   """
-  if trunk.init != "gpt2":
+  if trunk.init not in SMALL:
     return nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-  return nn.initializers.normal(0.02 / (2 * trunk.depth) ** 0.5 if residual else 0.02)
+  return nn.initializers.normal(0.02 / (2 * trunk.depth) ** 0.5 if residual and trunk.init == "gpt2" else 0.02)
 
 
 def product(x, kernel):
@@ -54,19 +56,27 @@ def product(x, kernel):
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 
 
+def with_bias(x, bias_D):
+  """x + bias along the last axis, in the type of x; x if there is no bias."""
+  return x if bias_D is None else x + bias_D.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+
+
 class Linear(nn.Module):
-  """y = x @ kernel over the last axis, without bias. `axes` are the kernel's logical axes (see devices/mesh.py)."""
+  """y = x @ kernel over the last axis, plus a bias if the trunk says so. `axes` are the kernel's logical axes (see devices/mesh.py)."""
 
   features: int
   axes: tuple[str, str]
   trunk: Trunk
   residual: bool = False
   init: Callable | None = None  # in place of the trunk's
+  bias: bool | None = None  # None: as the trunk says
 
   @nn.compact
   def __call__(self, x):
-    init = nn.with_logical_partitioning(self.init or kernel_init(self.trunk, self.residual), self.axes)
-    return product(x, self.param("kernel", init, (x.shape[-1], self.features), jnp.float32))
+    param = lambda name, init, axes, *shape: self.param(name, nn.with_logical_partitioning(init, axes), shape, jnp.float32)
+    y = product(x, param("kernel", self.init or kernel_init(self.trunk, self.residual), self.axes, x.shape[-1], self.features))
+    has = self.trunk.bias if self.bias is None else self.bias
+    return with_bias(y, param("bias", nn.initializers.zeros, self.axes[1:], self.features) if has else None)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -95,17 +105,19 @@ standardise.defvjp(_standardise, _standardise_backward)
 
 
 class Norm(nn.Module):
-  """LayerNorm or RMSNorm over the last axis, computed in float32, with a learned scale and no bias; the result is of `dtype`."""
+  """LayerNorm or RMSNorm over the last axis, computed in float32, with a learned scale and perhaps a bias; the result is of `dtype`."""
 
   kind: str
   dtype: str
+  bias: bool = False
   epsilon: float = 1e-5
 
   @nn.compact
   def __call__(self, x):
-    scale = self.param("scale", nn.with_logical_partitioning(nn.initializers.ones, ("embed",)), (x.shape[-1],), jnp.float32)
-    scale = scale.reshape((1,) * (x.ndim - 1) + (-1,))
-    return standardise(x.astype(jnp.float32), scale, self.kind == "layernorm", self.epsilon).astype(self.dtype)
+    param = lambda name, init: self.param(name, nn.with_logical_partitioning(init, ("embed",)), (x.shape[-1],), jnp.float32)
+    scale = param("scale", nn.initializers.ones).reshape((1,) * (x.ndim - 1) + (-1,))
+    y = standardise(x.astype(jnp.float32), scale, self.kind == "layernorm", self.epsilon)
+    return with_bias(y, param("bias", nn.initializers.zeros) if self.bias else None).astype(self.dtype)
 
 
 class TokenShift(nn.Module):

@@ -20,43 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from pathstar.devices.mesh import constrain, platform
-from pathstar.errors import choose, require
-from pathstar.models.layers import KEPT, MLP, Norm, Trunk, kernel_init, product
+from pathstar.models.fields import ModelFields
+from pathstar.models.layers import KEPT, MLP, SMALL, Norm, Trunk, kernel_init, product, with_bias
 
 ONE_HOT_VOCAB = 512  # up to here embedding by a one-hot product beats a gather, whose gradient is a serial scatter on CPU
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelFields:
-  """Config fields under `model.` of every architecture; the mixers add their own."""
-
-  mixer: str = "attention"  # attention | s5 | s5_gated | mamba
-  num_layers: int = 2  # blocks with weights of their own
-  num_loops: int = 1  # times that the whole stack is applied
-  inject: bool = False  # add the embedding again before every loop but the first
-  loop_embedding: bool = False  # add a learned vector of its own before every loop
-  width: int = 64  # residual stream
-  mlp_ratio: int = 4  # width of the MLP over width; 0: no MLP
-  positions: str = "learned"  # learned | rope | both | none; rope within attention, nothing in other mixers
-  norm: str = "layernorm"  # layernorm | rmsnorm
-  init: str = "fan_in"  # fan_in | gpt2 | mimetic (fan_in; attention: key = query, output = value transposed)
-  tied_head: bool = False  # logits by the embedding's transpose
-  dtype: str = "float32"  # compute type: float32 | bfloat16; parameters stay float32
-  remat: bool = False  # recompute each block in the backward pass; on a TPU most of it is in any case
-  scan_layers: bool | None = None  # one loop over layers (compiles fast) or unrolled (runs faster on CPU); None: by platform
-
-  def __post_init__(self):
-    for name in ("num_layers", "num_loops", "width"):
-      require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "an integer >= 1")
-    require(self.mlp_ratio >= 0, "model.mlp_ratio", self.mlp_ratio, "an integer >= 0")
-    choose("model.positions", self.positions, ("learned", "rope", "both", "none"))
-    choose("model.norm", self.norm, ("layernorm", "rmsnorm"))
-    choose("model.init", self.init, ("fan_in", "gpt2", "mimetic"))
-    choose("model.dtype", self.dtype, ("float32", "bfloat16"))
-
-  def trunk(self) -> Trunk:
-    names = [field.name for field in dataclasses.fields(Trunk) if field.name != "depth"]
-    return Trunk(depth=self.num_layers * self.num_loops, **{name: getattr(self, name) for name in names})
 
 
 def residual(x_BxTxD):
@@ -71,9 +38,9 @@ class Block(nn.Module):
   mixer: nn.Module
 
   def setup(self):
-    self.mixer_norm = Norm(self.trunk.norm, self.trunk.dtype)
+    self.mixer_norm = Norm(self.trunk.norm, self.trunk.dtype, self.trunk.bias)
     if self.trunk.mlp_ratio:
-      self.mlp_norm = Norm(self.trunk.norm, self.trunk.dtype)
+      self.mlp_norm = Norm(self.trunk.norm, self.trunk.dtype, self.trunk.bias)
       self.mlp = MLP(self.trunk)
 
   def _residual(self, x, y):
@@ -137,8 +104,9 @@ class LM:
       params["body"] = jax.vmap(self.init_block)(jax.random.split(body_key, f.num_layers - 1))
     if f.positions in ("learned", "both"):
       # Beside rotary positions they begin as a hint: as large as the tokens they would hide what a lookup compares.
-      init, shape = nn.initializers.normal(std if f.positions == "learned" else 0.2 * std), (self.max_length, f.width)
-      params["positions"] = boxed(position_key, init, shape, (None, "embed"))
+      position_std = (std if f.positions == "learned" else 0.2 * std) if f.position_std is None else f.position_std
+      shape = (self.max_length, f.width)
+      params["positions"] = boxed(position_key, nn.initializers.normal(position_std), shape, (None, "embed"))
     if f.loop_embedding:
       shape = (f.num_loops, f.width)
       params["loops"] = boxed(jax.random.fold_in(position_key, 1), nn.initializers.normal(std), shape, (None, "embed"))
@@ -150,12 +118,13 @@ class LM:
 
   def init_norm(self, key: jax.Array, width: int | None = None):
     """Parameters of one more norm, boxed, of a stream as wide as the model's if not told otherwise."""
-    return Norm(self.fields.norm, self.fields.dtype).init(key, jnp.zeros((1, 1, width or self.width)))["params"]
+    return self._norm.init(key, jnp.zeros((1, 1, width or self.width)))["params"]
 
   def init_linear(self, key: jax.Array, inputs: int, outputs: int, axes: tuple[str, str] = ("embed", "mlp")):
-    """Parameters of a linear map without bias, boxed; `linear` applies it. `axes` as in models/layers.py."""
-    init = nn.with_logical_partitioning(kernel_init(self.fields.trunk(), False), axes)
-    return {"kernel": init(key, (inputs, outputs), jnp.float32)}
+    """Parameters of a linear map, boxed; `linear` applies it. `axes` as in models/layers.py."""
+    boxed = lambda init, axes, *shape: nn.with_logical_partitioning(init, axes)(key, shape, jnp.float32)
+    params = {"kernel": boxed(kernel_init(self.fields.trunk(), False), axes, inputs, outputs)}
+    return params | {"bias": boxed(nn.initializers.zeros, axes[1:], outputs)} if self.fields.bias else params
 
   def init_unembedding(self, key: jax.Array):
     """One more unembedding (D, V), boxed; `unembed({"head": it}, ...)` applies it."""
@@ -200,11 +169,11 @@ class LM:
 
   def normalise(self, params, x_BxLxD):
     """The final norm, as `hidden` has been through; its parameters are `params["norm"]`."""
-    return Norm(self.fields.norm, self.fields.dtype).apply({"params": params["norm"]}, x_BxLxD)
+    return self._norm.apply({"params": params["norm"]}, x_BxLxD)
 
   def linear(self, params, x):
     """A map of `init_linear` over the last axis, in the type of x."""
-    return product(x, params["kernel"])
+    return with_bias(product(x, params["kernel"]), params.get("bias"))
 
   def unembed(self, params, hidden_BxLxD):
     """Logits (B, L, V), float32, of normalised hidden states. `jax.lax.stop_gradient(params)` keeps a loss from the weights."""
@@ -248,7 +217,11 @@ class LM:
 
   @property
   def _embedding_std(self) -> float:
-    return 0.02 if self.fields.init == "gpt2" else 0.5
+    return 0.02 if self.fields.init in SMALL else 0.5
+
+  @property
+  def _norm(self) -> Norm:
+    return Norm(self.fields.norm, self.fields.dtype, self.fields.bias)
 
   @property
   def _block(self) -> Block:

@@ -66,15 +66,16 @@ class Mamba(nn.Module):
       dt = jnp.maximum(dt, _DT_FLOOR)
       return dt + jnp.log(-jnp.expm1(-dt))
 
-    # One write to the residual stream per block: 1 / sqrt(depth), whatever model.init.
-    init_out = lambda *args: kernel_init(trunk, False)(*args) * trunk.depth ** -0.5
+    # One write to the residual stream per block: 1 / sqrt(depth), whatever model.init, unless that is not to know the depth.
+    init_out = lambda *args: kernel_init(trunk, False)(*args) * (1.0 if trunk.init == "normal" else trunk.depth ** -0.5)
     init_dt = lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -(rank ** -0.5), rank ** -0.5)
     init_a = lambda key, shape: jnp.broadcast_to(jnp.log(jnp.arange(1, shape[1] + 1, dtype=jnp.float32))[None], shape)
     param = lambda name, init, axes, shape: self.param(name, nn.with_logical_partitioning(init, axes), shape)
     self.in_proj_x, self.in_proj_z = (Linear(inner, ("embed", "mlp"), trunk) for _ in range(2))
     self.conv1d = ShortConv(self.conv_width, inner)
-    self.x_proj = Linear(rank + 2 * state, ("mlp", None), trunk)
-    self.dt_proj = Linear(inner, (None, "mlp"), trunk, init=init_dt)
+    # Whatever model.bias: of these two dt alone has one, dt_bias, as in the reference implementation.
+    self.x_proj = Linear(rank + 2 * state, ("mlp", None), trunk, bias=False)
+    self.dt_proj = Linear(inner, (None, "mlp"), trunk, init=init_dt, bias=False)
     self.dt_bias = param("dt_bias", init_bias, ("mlp",), (inner,))
     self.a_log = param("A_log", init_a, ("mlp", None), (inner, state))
     self.d = param("D", lambda _, shape: jnp.ones(shape, jnp.float32), ("mlp",), (inner,))

@@ -25,8 +25,10 @@ def schedule(fields: Optimizer, num_steps: int) -> optax.Schedule:
   }[fields.schedule]
   if not fields.warmup_steps:
     return after
-  # Step 0 already moves: the ramp is 1/w, 2/w, ..., 1.
-  warmup = optax.linear_schedule(1 / fields.warmup_steps, 1.0, fields.warmup_steps - 1 or 1)
+  if fields.warmup_from_zero:  # 0, 1/w, ..., (w - 1)/w
+    warmup = optax.linear_schedule(0.0, 1.0, fields.warmup_steps)
+  else:  # step 0 already moves: 1/w, 2/w, ..., 1
+    warmup = optax.linear_schedule(1 / fields.warmup_steps, 1.0, fields.warmup_steps - 1 or 1)
   return optax.join_schedules([warmup, after], [fields.warmup_steps])
 
 

@@ -23,7 +23,7 @@ VALUES = [None, True, False, 0, 1, -1, 2, 3, 7, 10**3, 10**6, 2**15, 2**16, 2**3
 CHOICES = {"task.name": list(registry.tasks.TASKS), "objective.name": list(registry.objectives.OBJECTIVES),
            "model.mixer": list(registry.models.MIXERS), "task.target": ["path", "search", "lookahead"],
            "objective.order": ["forward", "reversed"], "model.positions": ["rope", "both", "none"], "optimizer.name": ["adamw", "muon"],
-           "model.init": ["mimetic", "gpt2"], "model.dtype": ["bfloat16"]}
+           "model.init": ["mimetic", "gpt2", "normal"], "model.dtype": ["bfloat16"]}
 
 
 def value(chance, name):

@@ -176,11 +176,11 @@ def test_a_tied_head_is_the_embedding(tiny, build):
 @pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
 def test_norms_follow_their_definitions(norm):
   x = np.random.default_rng(0).normal(2, 3, (2, 5, 8)).astype(np.float32)
-  module = models.lm.Norm(norm, "float32")
-  scale = np.arange(1, 9, dtype=np.float32)
+  scale, bias = np.arange(1, 9, dtype=np.float32), np.arange(8, dtype=np.float32)
   centred = x - x.mean(-1, keepdims=True) if norm == "layernorm" else x
   want = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * scale
-  close(module.apply({"params": {"scale": scale}}, x), want)
+  close(layers.Norm(norm, "float32").apply({"params": {"scale": scale}}, x), want)
+  close(layers.Norm(norm, "float32", True).apply({"params": {"scale": scale, "bias": bias}}, x), want + bias)
 
 
 def test_learned_positions_are_the_only_ones_that_tell_places_apart(build):
@@ -200,7 +200,8 @@ def test_embedding_by_product_and_by_gather_are_one(build, monkeypatch):
   close(logits(model, params, tokens), by_product)
 
 
-@pytest.mark.parametrize("init, inside, out", [("fan_in", 128**-0.5, 512**-0.5), ("gpt2", 0.02, 0.02 / 12**0.5)])
+@pytest.mark.parametrize("init, inside, out", [("fan_in", 128**-0.5, 512**-0.5), ("gpt2", 0.02, 0.02 / 12**0.5),
+                                               ("normal", 0.02, 0.02)])
 def test_initial_weights_have_the_scale_of_their_scheme(tiny, init, inside, out):
   # 3 layers, 2 loops: 12 maps write to the residual stream.
   fields = {"model.width": 128, "model.num_layers": 3, "model.num_loops": 2, "model.init": init}
@@ -219,7 +220,8 @@ def test_presets_build_with_the_number_of_parameters_that_arithmetic_gives(tiny,
   f, task = made.model.fields, made.task
   count = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(jax.eval_shape(made.model.init, jax.random.key(0))))
   block = (4 + 2 * f.mlp_ratio) * f.width**2 + 2 * f.width  # 4 attention maps, the MLP, 2 norms
+  block += (4 + f.mlp_ratio + 1 + 2) * f.width * f.bias
   block += f.width * getattr(made.model.mixer, "token_shift", False)
   embeddings = task.vocab_size * (1 if f.tied_head else 2) + (task.prefix_length + task.length) * (f.positions != "rope")
   embeddings = (embeddings + f.num_loops * f.loop_embedding) * f.width
-  assert count == f.num_layers * block + embeddings + f.width
+  assert count == f.num_layers * block + embeddings + f.width * (1 + f.bias)

@@ -9,7 +9,7 @@ import ssm_reference
 
 from pathstar import models
 from pathstar.errors import UserError
-from pathstar.models.lm import ModelFields
+from pathstar.models.fields import ModelFields
 
 
 @pytest.fixture(scope="module")
