@@ -113,6 +113,14 @@ def test_only_what_is_used_is_recorded_and_compared(tiny, tmp_path):
       *config.differences(tiny(), made.fields)}
 
 
+def test_a_folder_from_before_a_field_was_added_is_the_same_run(tiny):
+  now = dict(tiny({"model.mixer": "s5"}).fields)
+  old = {name: value for name, value in now.items() if name in registry.VERSION_0_1}
+  assert {"model.position_std", "model.bias", "model.s5_init", "optimizer.warmup_from_zero"} <= now.keys() - old.keys()
+  assert dict(config.recorded(old).fields) == now
+  assert config.differences(tiny({"model.mixer": "s5", "model.bias": True}), old) == ["model.bias: False there, True now"]
+
+
 def test_a_field_that_a_run_may_use_and_this_version_does_not_know_is_refused(tiny):
   with pytest.raises(UserError, match="config.json: objective.newer = 1.0 is a field that this version of pathstar doesn't know"):
     config.recorded({**tiny().fields, "objective.newer": 1.0})

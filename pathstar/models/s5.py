@@ -50,23 +50,28 @@ class SSM(nn.Module):
   blocks: int
   discretization: str
   clip: bool
+  scheme: str
   dt_min: float
   dt_max: float
 
   def setup(self):
     width, pairs = self.features, self.state // 2
     eigenvalues, vectors = hippo_n(self.state // self.blocks)
-    # Complex constants as float32 parts: B = V^H B', C = C' V for real B' and complex C' that are LeCun normal.
+    # Complex constants as float32 parts: B = V^H B', C = C' V for real B' and complex C' that are LeCun normal. The reference
+    # implementation draws B (P, H) by an initialiser to which P are the inputs (init_VinvB), and each part of C by one that does not know
+    # of the other (trunc_standard_normal, its default).
     basis = np.kron(np.eye(self.blocks), vectors)
     re, im = jnp.asarray(basis.real, jnp.float32), jnp.asarray(basis.imag, jnp.float32)
     normal = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
     def init_b(key, shape):
       b = normal(key, (self.state, width), jnp.float32)
+      b = b * (width / self.state) ** 0.5 if self.scheme == "reference" else b
       return jnp.stack([re.T @ b, -im.T @ b])
 
     def init_c(key, shape):
-      c_re, c_im = normal(key, (2, width, self.state), jnp.float32)
+      c = normal(key, (2, width, self.state), jnp.float32)
+      c_re, c_im = c * 2**0.5 if self.scheme == "reference" else c
       return jnp.stack([c_re @ re - c_im @ im, c_re @ im + c_im @ re])
 
     def init_step(key, shape):
@@ -134,6 +139,7 @@ class S5(nn.Module):
   s5_blocks: int = 1  # s5, s5_gated: HiPPO-N blocks on the diagonal of the initial state matrix
   s5_discretization: str = "zoh"  # s5, s5_gated: zoh | bilinear
   s5_clip: bool = False  # s5, s5_gated: keep eigenvalues in the left half plane
+  s5_init: str = "fan_in"  # s5, s5_gated: mean square of B and C at first: 1/width, 1/state | reference (published code): 1/state, 2/state
   dt_min: float = 0.001  # s5, s5_gated, mamba: smallest initial time step
   dt_max: float = 0.1  # s5, s5_gated, mamba: largest initial time step
 
@@ -141,6 +147,7 @@ class S5(nn.Module):
     """Raises UserError if the fields do not fit the trunk."""
     check_steps(self.dt_min, self.dt_max)
     choose("model.s5_discretization", self.s5_discretization, ("zoh", "bilinear"))
+    choose("model.s5_init", self.s5_init, ("fan_in", "reference"))
     require(self.s5_blocks >= 1, "model.s5_blocks", self.s5_blocks, "an integer >= 1")
     require(self.s5_state >= 2 and self.s5_state % (2 * self.s5_blocks) == 0, "model.s5_state", self.s5_state,
             f"a positive multiple of 2 * model.s5_blocks = {2 * self.s5_blocks}")
@@ -150,7 +157,8 @@ class S5(nn.Module):
     self.gate = Linear(self.trunk.width, ("embed", "mlp"), self.trunk)
 
   def make_ssm(self) -> SSM:
-    return SSM(self.trunk.width, self.s5_state, self.s5_blocks, self.s5_discretization, self.s5_clip, self.dt_min, self.dt_max)
+    return SSM(self.trunk.width, self.s5_state, self.s5_blocks, self.s5_discretization, self.s5_clip, self.s5_init, self.dt_min,
+               self.dt_max)
 
   def _activate(self, y):
     y = nn.gelu(y)

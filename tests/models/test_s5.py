@@ -82,6 +82,20 @@ def test_initial_values_are_the_papers(initial, blocks):
   assert params["D"].std() == pytest.approx(1, rel=0.15)
 
 
+@pytest.mark.parametrize("scheme", ["fan_in", "reference"])
+@pytest.mark.parametrize("width, state, blocks", [(64, 256, 1), (256, 64, 2), (128, 128, 1)])
+def test_input_and_output_matrices_have_the_scale_of_the_reference_implementation(initial, scheme, width, state, blocks):
+  # init_VinvB of an array (P, H) and init_CV of (1, P, 2) for each of H outputs, both by lecun_normal: variance 1 / P.
+  rng, basis = np.random.default_rng(0), np.kron(np.eye(blocks), s5.hippo_n(state // blocks)[1])
+  b = basis.conj().T @ rng.normal(0, state**-0.5, (state, width))
+  c = (rng.normal(0, state**-0.5, (width, state, 2)) @ [1, 1j]) @ basis
+  size = lambda z: np.square(np.abs(z)).mean()**0.5
+  params = initial(width=width, s5_state=state, s5_blocks=blocks, s5_init=scheme)
+  got = [size(params[name][0] + 1j * params[name][1]) for name in "BC"]
+  ours = (state / width)**0.5, 0.5**0.5  # of theirs: B by its inputs, C by both of its parts
+  assert got == pytest.approx([size(m) * (f if scheme == "fan_in" else 1) for m, f in zip((b, c), ours)], rel=0.03)
+
+
 def test_a_pair_of_states_stands_for_two_conjugate_ones(initial):
   # The full system in the paper's real basis: x' = A x + B' u with A block-diagonal HiPPO-N, y = Re(C' x).
   params = initial(width=4, s5_state=8, s5_blocks=2)
@@ -109,6 +123,7 @@ def test_the_state_that_decoding_carries_does_not_grow_with_the_length(layer, mi
     ({"s5_state": 12, "s5_blocks": 4}, "model.s5_state = 12"),
     ({"s5_blocks": 0}, "model.s5_blocks = 0"),
     ({"s5_discretization": "bilinaer"}, "did you mean 'bilinear'"),
+    ({"s5_init": "referense"}, "model.s5_init = 'referense': must be one of fan_in, reference; did you mean 'reference'"),
     ({"dt_min": 0.2}, "model.dt_min = 0.2: must be above 0 and below model.dt_max = 0.1"),
 ])
 def test_fields_that_describe_no_layer_are_refused(layer, fields, named):
