@@ -1,12 +1,16 @@
-"""The experiments in configs/: the paper's setting and its grid are what they say."""
+"""The experiments in configs/: the paper's setting, its grid and the authors' settings are what they say."""
 
 import pathlib
 
+import flax.linen as nn
+import jax
+import numpy as np
 import pytest
 
 from pathstar import config
 from pathstar.errors import UserError
 from pathstar.sweeps.packs import plan
+from pathstar.training import optimizer
 
 HERE = pathlib.Path(__file__).parent.parent / "configs"
 PAPER, GRID = str(HERE / "paper.py"), str(HERE / "grid.py")
@@ -53,6 +57,21 @@ def test_the_papers_settings(objective):
   assert (c.data.num_train, c.data.num_test) == (200_000, 20_000)
   assert c.train.num_steps * c.train.batch_size == pytest.approx(100 * c.data.num_train, rel=0.01)  # 100 epochs
   assert c.steps_per_call == 50
+
+
+def test_the_authors_settings_start_where_their_code_does():
+  c = config.load(str(HERE / "authors.py")).resolve()
+  params = jax.tree_util.tree_leaves_with_path(jax.jit(lambda: nn.meta.unbox(c.model.init(jax.random.key(0))))())
+  found = {name: [leaf for path, leaf in params if path[-1].key == name] for name in {path[-1].key for path, _ in params}}
+  assert found.keys() == {"embedding", "positions", "kernel", "bias", "scale"}  # the head is the embedding
+  assert np.std(found["positions"][0]) == pytest.approx(1, rel=0.03)
+  for x in (*found["embedding"], *found["kernel"]):
+    assert np.std(x) == pytest.approx(0.02, rel=0.03)
+  assert all((x == 0).all() for x in found["bias"]) and all((x == 1).all() for x in found["scale"])
+  assert len(found["bias"]) == len(found["kernel"]) + len(found["scale"])
+  rates = c.optimizer.learning_rate * optimizer.schedule(c.optimizer, c.train.num_steps)(np.array([0, 1, 50, 100, 101, 390_499]))
+  np.testing.assert_allclose(rates, [0, 1e-6, 5e-5, 1e-4, 1e-4, 1e-4], rtol=1e-5)
+  assert c.optimizer.clip_norm is None and c.optimizer.weight_decay == 0
 
 
 @pytest.mark.parametrize("arg, meant", [

@@ -15,7 +15,8 @@ Add one = one file + one line here.
 
 from pathstar.errors import choose
 from pathstar.models.attention import Attention
-from pathstar.models.lm import LM, ModelFields
+from pathstar.models.fields import ModelFields
+from pathstar.models.lm import LM
 from pathstar.models.mamba import Mamba
 from pathstar.models.s5 import S5, S5Gated
 
@@ -31,7 +32,7 @@ PRESETS = {
     # One block four times over: the lookup that is learned for one hop of a path is there for the next.
     "tiny": dict(num_layers=1, num_loops=4, inject=True, loop_embedding=True, width=64, num_heads=4, mlp_ratio=1, norm="rmsnorm",
                  positions="both", rope_base=100.0, init="mimetic", token_shift=True),
-    "authors": dict(num_layers=6, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
+    "authors": dict(num_layers=6, width=384, num_heads=6, positions="learned", position_std=1.0, bias=True, init="normal", tied_head=True),
     # The smallest of Gu and Dao 2023 (arXiv 2312.00752): 129M parameters with its vocabulary of 50,280.
     "mamba_130m": dict(mixer="mamba", num_layers=24, width=768, mlp_ratio=0, positions="none", norm="rmsnorm", init="gpt2", tied_head=True),
     "mini": dict(num_layers=12, width=384, num_heads=6, positions="learned", init="gpt2", tied_head=True),
