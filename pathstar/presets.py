@@ -1,13 +1,14 @@
-"""Settings by name: the two scales of experiments, which configs/claims/ and, for the paper's own, configs/paper.py and grid.py start
+"""Settings by name: the scales of experiments, which configs/claims/ and, for the paper's own, configs/paper.py and grid.py start
 from, and the sizes of models (`PRESETS`).
 
-`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `paper`: the paper's
-own setting, a 12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
+`cpu`: small graphs and the small looped transformer of configs/quickstart.py, for two CPU cores. `graphs`: the paper's graphs, node ids
+and numbers of examples, and a plain stack of two blocks of width 64, for CPU cores and patience. `paper`: the paper's own setting, a
+12-layer model of width 384, 200k examples, 50 or 100 node ids, for a GPU or a TPU chip.
 """
 
 import itertools
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ml_collections import ConfigDict
 
@@ -15,9 +16,12 @@ from pathstar import config
 from pathstar.errors import choose, require
 from pathstar.models import PRESETS
 
-SCALES = ("cpu", "paper")
+SCALES = ("cpu", "graphs", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
+# Training steps of `graphs`. A transformer follows every edge of G(2,5) after 1,500, and most of G(5,5), but not yet those of the others.
+GRAPH_STEPS = {(2, 5): 2000, (5, 5): 6000, (10, 5): 12_000, (2, 20): 12_000, (20, 5): 12_000}
+_S5_STEPS = 3  # times as many for gated S5, which is as much slower at the scale of a CPU
 
 # Architectures are compared on CPU as plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large
 # enough to hold the edges, under Muon. Convolutions of two taps see an edge, and can't carry the goal to where the path is named:
@@ -36,18 +40,23 @@ ARCHITECTURES = {
         "s5_gated": _S5 | {"model.conv_width": 2},
         "s5": _S5 | {"train.num_steps": 1500},
     },
+    "graphs": {},  # as `cpu`
     "paper": {
         "attention": {},
         "s5_gated": {"model.positions": "none"},
         "mamba": {"model.positions": "none", "model.norm": "rmsnorm", "model.mlp_ratio": 0, "model.num_layers": 24},
     },
 }
+ARCHITECTURES["graphs"] |= {mixer: ARCHITECTURES["cpu"][mixer] for mixer in ("attention", "mamba", "s5_gated")}
 
 
-def arguments(arg: str, num_seeds: int = 4, **others) -> types.SimpleNamespace:
-  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`, and others with their defaults. Raises UserError."""
-  args = config.arguments(arg, scale="cpu", num_seeds=num_seeds, **others)
-  choose("file argument scale", args.scale, SCALES)
+def arguments(arg: str, num_seeds: int = 4, scales: Sequence[str] = ("cpu", "paper"), **others) -> types.SimpleNamespace:
+  """Reads a claim's file arguments `scale=cpu|paper,num_seeds=N`, and others with their defaults. Raises UserError.
+
+  `scales`: those that the claim has, the default first.
+  """
+  args = config.arguments(arg, scale=scales[0], num_seeds=num_seeds, **others)
+  choose("file argument scale", args.scale, scales)
   require(args.num_seeds >= 1, "file argument num_seeds", args.num_seeds, "an integer >= 1")
   return args
 
@@ -55,12 +64,15 @@ def arguments(arg: str, num_seeds: int = 4, **others) -> types.SimpleNamespace:
 def base(scale: str) -> ConfigDict:
   """The config that a claim's cells start from."""
   fields = config.default()
-  if scale == "cpu":
+  if scale != "paper":
     fields.data.update(num_train=200_000, num_test=1000)
     fields.model.update(PRESETS["tiny"])
     fields.optimizer.update(name="muon", learning_rate=4e-3, beta2=0.99, weight_decay=0.1, schedule="linear", warmup_steps=500)
     fields.train.update(batch_size=32, num_steps=1000, log_every=50, checkpoint_every=500)
     fields.eval.update(every=100, num_examples=1000)  # a guess of the arm has a standard error of 0.016
+    if scale == "graphs":
+      fields.data.update(num_test=20_000)
+      fields.eval.update(every=250, num_examples=2000)
   else:
     fields.data.update(num_train=200_000, num_test=20_000)
     fields.model.update(PRESETS["mini"], dtype="bfloat16")
@@ -71,7 +83,7 @@ def base(scale: str) -> ConfigDict:
 
 
 def plain_stack(scale: str) -> ConfigDict:
-  """As `base`; at CPU scale the plain stack of configs/architectures.py, for claims that hang on following edges and nothing else.
+  """As `base`; below the paper's scale the plain stack of configs/architectures.py, for claims that hang on following edges alone.
 
   The looped model under Muon sometimes learns to look nodes up from the goal before it learns to follow edges from the token before,
   and can then plan; and at a high rate its guesses of the first move are less even.
@@ -83,6 +95,15 @@ def topologies(pairs: Iterable[tuple[int, int]], nodes: Iterable[int]) -> list[d
   """Cells of every (degree, length) with every number of node ids that is enough for it."""
   return [{"task.degree": degree, "task.length": length, "task.num_nodes": number}
           for (degree, length), number in itertools.product(pairs, nodes) if degree * (length - 1) + 1 <= number]
+
+
+def graphs() -> list[dict]:
+  """Cells of scale `graphs`: a transformer on all of the paper's graphs, Mamba and gated S5 on the two that take the fewest steps."""
+  mixers = {mixer: PAPER_TOPOLOGIES if mixer == "attention" else PAPER_TOPOLOGIES[:2] for mixer in ARCHITECTURES["graphs"]}
+  nodes = lambda pair: topologies([pair], PAPER_NODES)[0]  # the fewest that are enough
+  steps = lambda pair, mixer: {"train.num_steps": GRAPH_STEPS[pair] * (_S5_STEPS if mixer == "s5_gated" else 1)}
+  return [cell | nodes(pair) | steps(pair, mixer) for mixer, pairs in mixers.items() for pair in pairs
+          for cell in architectures("graphs", mixer)]
 
 
 def architectures(scale: str, *mixers: str) -> list[dict]:

@@ -14,6 +14,7 @@ from pathstar.commands import report as report_command
 from pathstar.errors import UserError
 from pathstar.reports import claims, report, scoreboard
 from pathstar.reports.rows import read_csv, write_csv
+from pathstar.reports.scale import GRAPHS, PAPER, SMALL, scale_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/runs.csv"))
@@ -182,6 +183,41 @@ def test_lengths_are_told_apart_where_they_decide(tmp_path):
   claim = claims.CLAIMS[0]
   assert {name: (one.held, one.of) for name, one in claims.lots(claim, runs).items()} == {"length 5 and more": (2, 2), "length 4": (0, 2)}
   assert claims.lots(claims.CLAIMS[1], runs).keys() == {""}
+
+
+@pytest.mark.parametrize("values, scale", [
+    ({}, SMALL), ({"num_nodes": 50}, GRAPHS), ({"num_nodes": 100, "degree": 20}, GRAPHS), ({"num_nodes": 49}, SMALL),
+    ({"num_nodes": 50, "length": 4}, SMALL), ({"num_nodes": 50, "length": 4, "parameters": 21_000_000}, PAPER),
+    ({"parameters": 21_000_000}, SMALL), ({"num_nodes": math.nan, "degree": "", "length": "", "parameters": 21_000_000}, PAPER),
+    ({"num_nodes": math.nan, "degree": "", "length": ""}, SMALL)])
+def test_the_scale_of_a_run_goes_by_graph_node_ids_and_model(values, scale):
+  assert scale_of(run(**{"parameters": 70_000} | values)) == scale
+
+
+def test_a_claim_has_a_line_for_each_scale_even_within_one_report(tmp_path):
+  source = {"command": "pathstar sweep --config=configs/claims/failure.py --workdir=runs/x", "devices": ["cpu:cpu"]}
+  fails, plans = {}, {"exact_match_test": 0.9, "exact_match_train": 0.9}
+  report.write(tmp_path / "a", "a", [run(num_nodes=50, parameters=70_000, **plans), run(num_nodes=100, parameters=70_000, **fails),
+                                     run(num_nodes=50, parameters=2e7, **fails), run(**fails)], [], source)
+  report.write(tmp_path / "b", "b", [run(num_nodes=50, parameters=70_000, **fails)], [], source | {"command": "of no claim"})
+  lines = [line.split("|")[3:6] for line in scoreboard.summary(tmp_path, "x").splitlines() if line.startswith("| [1]")]
+  assert [[cell.strip() for cell in cells] for cells in lines] == [
+      ["CPU", "1 of 1", ""], ["the paper's graphs, small model, CPU", "1 of 2", "1 of 1"], ["the paper's scale, CPU", "1 of 1", ""]]
+  assert "**1 of 2 (9 to 91 %) agree at length 5 and more**. The paper's graphs, small model, CPU, 2 runs" in scoreboard.markdown(tmp_path)
+
+
+def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path):
+  source = {"command": "pathstar sweep --config=configs/claims/failure.py --workdir=runs/x", "devices": ["cpu:cpu"]}
+  other = {"problem": "G(10,5)", "degree": 10, "exact_match_test": 0.9}  # on which a transformer alone ran
+  made = lambda runs: [one.word for one in claims.verdicts(runs, source) if one.claim.number == "8"]
+  assert made([run(), run(architecture="mamba"), run(**other)]) == ["held in 2 of 2"]
+  assert made([run(), run(**other)]) == []
+
+
+def test_a_report_whose_curves_are_compressed_is_on_the_scoreboard(tmp_path, monkeypatch):
+  monkeypatch.setattr(report, "_LARGE", 1)
+  report.write(tmp_path / "a", "a", [run()], [], {"command": "pathstar sweep --config=failure"})
+  assert (tmp_path / "a" / "curves.csv.gz").exists() and "1 of 1" in scoreboard.summary(tmp_path)
 
 
 def test_the_interval_of_a_rate_is_wilsons():

@@ -2,20 +2,32 @@
 
     pathstar sweep --config=configs/claims/failure.py:scale=cpu --workdir=runs/failure
     pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/failure_paper
+    pathstar sweep --config=configs/claims/failure.py:scale=graphs --workdir=runs/failure_graphs --only model.mixer=attention
 
 Expected: `exact_match` on test and on train within noise of 1/degree, `cheat_accuracy` >= 0.98, `legal_mass` near 1
 and `branch_entropy` within 3 % of log(degree), at length 5; at length 4, where the goal is two lookups from the first move, many runs
 learn to plan after the cheat. Other architectures are in ../architectures.py. cpu: a transformer on G(2|3|5, 4|5), 24 runs, about 75
 minutes on two cores (--max_pack=2 is soonest). paper: three architectures on five topologies, 42 hours on an H200
 (by `pathstar plan`, at 30 % of its peak).
+
+graphs: the paper's five graphs and a model of two blocks of width 64, trained on the path or on the branch token alone; not run yet. By
+its FLOPs, at 5e10 a second, one core needs 8 hours for the 40 runs of the transformer, half of that for G(20,5), which no model fits;
+and for 16 runs of Mamba half an hour, of gated S5 two hours, on G(2,5) and G(5,5). The same command with another part goes on from there:
+
+    ... --only model.mixer=attention --only objective.name=next_token --only task.degree=2,5 --only task.length=5      # 10 minutes
+    ... --only model.mixer=mamba,s5_gated
 """
 
 from pathstar import scales
 from pathstar.sweep import chain, product
 
 
+def _arguments(arg: str):
+  return scales.arguments(arg, scales=scales.SCALES)
+
+
 def get_config(arg: str = ""):
-  scale = scales.arguments(arg).scale
+  scale = _arguments(arg).scale
   config = scales.plain_stack(scale)
   if scale == "cpu":
     # The guess of the first move becomes even sooner in a wider model.
@@ -24,8 +36,10 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = _arguments(arg)
   seeds = {"seed": range(args.num_seeds)}
+  if args.scale == "graphs":
+    return product({"objective.name": ["next_token", "branch_only"]}, scales.graphs(), seeds)
   if args.scale == "paper":
     graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
     return product(graphs, scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)

@@ -22,7 +22,7 @@ class Claim:
 
   Attributes:
     number: in the talk.
-    config: the config that shows it.
+    config: the config that shows it; `also`: those whose runs may show it too.
     brief: what it says in a few words.
     paper: what the paper reports; `paper_at`: of a setting, by how its name begins.
     figure: of the report, which shows it.
@@ -44,6 +44,7 @@ class Claim:
   criterion: str
   measured: str
   compares: str = ""
+  also: Sequence[str] = ()
   paper_at: Mapping[str, str] = dataclasses.field(default_factory=dict)
   lot: Callable[[dict], str] = lambda row: ""
 
@@ -83,6 +84,13 @@ def _trained_by(*methods: str, has: str = "") -> Select:
   return lambda runs: [row for row in paths(runs) if method(row) in methods and row["chance"] < 1 and (not has or defined([row], has))]
 
 
+def _side_by_side(runs: Sequence[dict]) -> Sequence[dict]:
+  """Next-token and reversed runs: where there are several architectures, on the problems that more than one was tried on."""
+  about = _trained_by("next_token", "reversed")(runs)
+  tried = {problem: {row["architecture"] for row in rows} for problem, rows in by(about, lambda row: row["problem"]).items()}
+  return [row for row in about if len(tried[row["problem"]]) > 1] or about
+
+
 def _next_token(has: str = "") -> Select:
   return lambda runs: [row for row in _trained_by("next_token", has=has)(runs) if row["architecture"] == "transformer"]
 
@@ -115,8 +123,9 @@ CLAIMS = (
           "a plot", "learning_order", _trained_by("reversed", "teacherless"), checks.later_first,
           "no position later than an earlier one, of runs that learn all", "position, and median step of 95 % accuracy"),
     Claim("8", "architectures", "all architectures alike", "None of it is due to the architecture.",
-          "transformers and Mamba alike", "exact_match", _trained_by("next_token", "reversed"), checks.any_architecture,
-          f"a guess with cheat >= {SOLVED} forward, >= {PERFECT} reversed", "exact match", compares="architecture"),
+          "transformers and Mamba alike", "exact_match", _side_by_side, checks.any_architecture,
+          f"a guess with cheat >= {SOLVED} forward, >= {PERFECT} reversed", "exact match", compares="architecture",
+          also=("failure", "targets")),
     Claim("9a", "inference", "errors do not snowball",
           "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
           lambda runs: on_grid(_next_token()(runs)), checks.flat_in_length, f"a guess, and the forecast off by more than {NEAR}",
@@ -143,13 +152,18 @@ CLAIMS = (
 
 def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
   """What a report says of the claims of its config; none if its command names no claim's config."""
-  return [verdict(claim, runs) for claim in CLAIMS if is_made_for(claim, source)]
+  return [verdict(claim, runs) for claim in CLAIMS if is_made_for(claim, runs, source)]
 
 
-def is_made_for(claim: Claim, source: dict) -> bool:
-  """Whether a report's command is of the claim's config."""
+def is_made_for(claim: Claim, runs: Sequence[dict], source: dict) -> bool:
+  """Whether a report's command is of the claim's config, or of another whose runs differ in what the claim compares."""
   config = re.search(r"--config=(?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", source.get("command", ""))
-  return config is not None and config[1] == claim.config
+  return config is not None and (config[1] == claim.config or config[1] in claim.also and differs(claim, runs))
+
+
+def differs(claim: Claim, runs: Sequence[dict]) -> bool:
+  """Whether runs differ in what the claim compares, if it compares anything."""
+  return not claim.compares or len({row[claim.compares] for row in claim.about(runs)}) > 1
 
 
 def verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:

@@ -6,16 +6,23 @@ from collections.abc import Iterable, Sequence
 
 from pathstar.errors import UserError
 from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import defined, paths, read_csv
+from pathstar.reports.rows import by, defined, paths, read_csv
+from pathstar.reports.scale import SCALES, scale_of
 from pathstar.storage import workdir
 
-Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv, provenance
+Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at one scale, provenance
 
 
 def _reports(root: pathlib.Path) -> list[Report]:
-  """All reports of runs in `root`."""
-  return [(file.parent, read_csv(file.parent / "runs.csv"), workdir.read_json(file.parent / "provenance.json"))
-          for file in sorted(root.glob("*/curves.csv"))]
+  """All reports of runs in `root`, each once for every scale of its runs; the smallest scale first."""
+  folders = sorted({file.parent for file in root.glob("*/curves.csv*")})
+  found = [(folder, rows, workdir.read_json(folder / "provenance.json"))
+           for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]
+  return sorted(found, key=lambda report: SCALES.index(_scale(report)))
+
+
+def _scale(report: Report) -> str:
+  return scale_of(report[1][0])
 
 
 def _verdicts(root: pathlib.Path) -> list[tuple[list[tuple[Report, Verdict]], list[tuple[Report, Verdict]]]]:
@@ -28,7 +35,7 @@ def _verdicts(root: pathlib.Path) -> list[tuple[list[tuple[Report, Verdict]], li
     own, others = [], []
     for report in reports:
       _, runs, source = report
-      made_for_it = is_made_for(claim, source)
+      made_for_it = is_made_for(claim, runs, source)
       if not made_for_it and claim.compares:
         continue
       said = verdict(claim, runs)
@@ -50,18 +57,18 @@ def _rate(held: int, of: int) -> str:
   return f"{held} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
-def _counts(claim: Claim, reports: Iterable[Report]) -> dict[str, tuple[int, int]]:
-  """How many runs agree with a claim, of those that can tell, in all of these reports, by lot."""
+def _counts(claim: Claim, reports: Iterable[Report]) -> dict[tuple[str, str], tuple[int, int]]:
+  """How many runs agree with a claim, of those that can tell, in all of these reports, by scale and lot."""
   found = {}
-  for _, runs, _ in reports:
-    for lot, said in lots(claim, runs).items():
-      held, of = found.get(lot, (0, 0))
-      found[lot] = (held + said.held, of + said.of)
+  for report in reports:
+    for lot, said in lots(claim, report[1]).items():
+      held, of = found.get((_scale(report), lot), (0, 0))
+      found[_scale(report), lot] = (held + said.held, of + said.of)
   return found
 
 
 def summary(root: pathlib.Path, below: str = "") -> str:
-  """Markdown: a line a claim, report of its config, and lot of runs.
+  """Markdown: a line a claim, report of its config, scale, and lot of runs.
 
   `below`: the file that has the sections that claims link to, if it is another; it says more.
   """
@@ -69,11 +76,11 @@ def summary(root: pathlib.Path, below: str = "") -> str:
   for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}]({below}#claim-{claim.number})", claim.text
-    said_of = [(scale(runs, source, brief=True), lot, said) for (_, runs, source), _ in own for lot, said in lots(claim, runs).items()]
-    told = {lot for _, lot, _ in said_of}
-    said_of += [("", lot, None) for lot in elsewhere if lot not in told]
-    for where, lot, said in said_of or [("", "", None)]:
-      held, of = elsewhere.pop(lot, (0, 0))
+    said_of = [((_scale(report), lot), _where(report), said) for report, _ in own for lot, said in lots(claim, report[1]).items()]
+    told = {place for place, *_ in said_of}
+    said_of += [(place, place[0], None) for place in elsewhere if place not in told]
+    for place, where, said in said_of or [(("", ""), "", None)]:
+      (held, of), lot = elsewhere.pop(place, (0, 0)), place[1]
       rate = (lambda held, of: f"{held} of {of}") if below else _rate
       counted = "not run" if said is None else rate(said.held, said.of) if said.of else said.word
       rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
@@ -108,19 +115,24 @@ def _section(root: pathlib.Path, folder: pathlib.Path, runs: Sequence[dict], sou
   rows = [[case.setting, case.measured, *[_rate(case.held, case.of) if case.of else ""] * counted, *[at(case)] * compared]
           for case in said.cases]
   figure = f"{name}/{claim.figure}.png"
-  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {scale(runs, source)}.", "",
+  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {_setting((folder, runs, source))}.", "",
           *([_lines(head, rows)] if rows else [said.found, ""]),
           *([f"![{claim.text}]({figure})", ""] if (root / figure).exists() else [])]
 
 
-def scale(runs: Sequence[dict], source: dict, brief: bool = False) -> str:
-  """In words: hardware, number of runs and minutes, node ids, size of the models, and the note of a report; `brief`: hardware alone."""
-  devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in source.get("devices", ["unknown hardware"])}
-  if brief:
-    return ", ".join(sorted(devices))
+def _where(report: Report) -> str:
+  """The scale of a report, if it is not that of a CPU's small graphs, and its hardware."""
+  devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in report[2].get("devices", ["unknown hardware"])}
+  return ", ".join(filter(None, (_scale(report), *sorted(devices))))
+
+
+def _setting(report: Report) -> str:
+  """In words: scale and hardware, number of runs and minutes, node ids, size of the models, and the note of a report."""
+  _, runs, source = report
   span = lambda numbers, form: " to ".join(dict.fromkeys(form(n) for n in (min(numbers), max(numbers))))
   minutes = sum(row["train_seconds"] for row in runs) / 60
-  parts = [f"{', '.join(sorted(devices))}, {len(runs)} runs, {minutes:.0f} min",
+  where = _where(report)
+  parts = [f"{where[0].upper()}{where[1:]}, {len(runs)} runs, {minutes:.0f} min",
            f"models of {span([row['parameters'] for row in runs], lambda n: f'{n / 1000:,.0f} thousand')} parameters"]
   if nodes := defined(paths(runs) or runs, "num_nodes"):
     parts.append(f"{span(nodes, str)} node ids")
@@ -141,8 +153,10 @@ def write(root: pathlib.Path) -> None:
           "`pathstar report --scoreboard=results`. The paper's setting is a transformer of 12 layers and width 384 (and Mamba, and a "
           "pretrained GPT-2 Large, which is not replicated here) on G(2,5), G(2,20), G(5,5), G(10,5) and G(20,5), 50 or 100 node ids, "
           "200,000 training examples and up to 500 epochs. Where no GPU or TPU is named, what ran here is far smaller graphs, models and "
-          "budgets (`pathstar/presets.py`); every claim's config has a setting of the paper's model, graphs and data too, for up to 100 "
-          "epochs (`scale=paper`). The paper's numbers stand here as later work and notes on it quote them.",
+          "budgets (`pathstar/presets.py`), or, where it says so, a small model on the paper's graphs (`scale=graphs`); every claim's "
+          "config has a setting of the paper's model, graphs and data too, for up to 100 epochs (`scale=paper`). Which scale a run is of "
+          "goes by its graph, its node ids and the size of its model. The paper's numbers stand here as later work and notes on it quote "
+          "them.",
           "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in "
           "minutes, and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports "
           "of earlier settings stay beside the last, and `other runs` counts, by the same check, every report that can tell.",

@@ -17,8 +17,7 @@ def lines(runs: Sequence[dict], more: Sequence[str] = ()) -> list[str]:
 
   No line is wider than the terminal but those of `more`, which are commands and addresses.
   """
-  can_tell = lambda claim: not claim.compares or len({row[claim.compares] for row in claim.about(runs)}) > 1
-  told = [claims.verdict(claim, runs) for claim in claims.CLAIMS if can_tell(claim)]
+  told = [claims.verdict(claim, runs) for claim in claims.CLAIMS if claims.differs(claim, runs)]
   verdicts = "; ".join(f"{one.claim.number} {one.claim.brief}: {one.word}" for one in told if one.of)
   said = [*_item("trained", _what(runs)), *_item("result", *_results(runs)), *_item("chance", _chance(runs)),
           *(_item("claims", verdicts) if verdicts else ())]
