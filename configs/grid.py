@@ -2,6 +2,7 @@
 
     pathstar plan --config=configs/grid.py --topology=v5e:16x16
     pathstar sweep --config=configs/grid.py --workdir=runs/grid
+    pathstar sweep --config=configs/grid.py:scale=cpu --workdir=runs/grid_cpu
 
 Degree 2, 3, 5, 10, 20; path length 3, 5, 7, 10, 20; max(50, degree * (length - 1) + 1) nodes; otherwise as
 configs/paper.py.
@@ -9,24 +10,42 @@ configs/paper.py.
 Not run yet. At an assumed 30% of the peak of 256 TPU v5e chips, it takes 64 hours as one job, whose packs are too small for so many
 chips, and 26 hours as 16 jobs of 16 chips: --shard=i/16. That is too good: by the compiler's clock the step of that time reached 9% on one
 chip, and 6% where 16 share it. Eight H200 GPUs take 147 hours, with --config.model.remat=true for the graphs of 20 x 20 (results/plan).
+
+cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; the plain stacks of configs/architectures.py, 3 seeds, 405 runs in
+135 packs. Not run yet. 3.7e15 FLOPs by --dry_run: at 5e10 a second, which one core does on these models, 20 hours, of which gated S5
+takes 13, Mamba 4 (its steps are slower than their FLOPs say) and the transformer 4; lengths 3 to 5 of all of them 4. In parts, into one
+folder: --only model.mixer=attention, or --only task.length=3,4,5.
 """
 
 from pathstar import scales
-from pathstar.config import arguments
 from pathstar.sweep import product, zipped
+
+METHODS = zipped({
+    "objective.name": ["next_token", "next_token", "teacherless"],
+    "objective.order": ["forward", "reversed", "forward"],
+})
+
+
+def _arguments(arg: str):
+  read = lambda num_seeds: scales.arguments(arg, num_seeds, scales=("paper", "cpu"))
+  return read(5) if read(5).scale == "paper" else read(3)
 
 
 def get_config(arg: str = ""):
-  arguments(arg, num_seeds=5)
-  return scales.base("paper")
+  return scales.base(_arguments(arg).scale)
 
 
 def sweep(arg: str = ""):
-  args = arguments(arg, num_seeds=5)
-  topologies = {"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}
-  methods = zipped({
-      "objective.name": ["next_token", "next_token", "teacherless"],
-      "objective.order": ["forward", "reversed", "forward"],
-  })
-  architectures = scales.architectures("paper", "attention", "s5_gated", "mamba")
-  return product(topologies, methods, architectures, {"seed": range(args.num_seeds)})
+  args = _arguments(arg)
+  architectures = scales.architectures(args.scale, "attention", "s5_gated", "mamba")
+  seeds = {"seed": range(args.num_seeds)}
+  if args.scale == "paper":
+    return product({"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}, METHODS, architectures, seeds)
+  return [_small(cell) for cell in product({"task.degree": [2, 3, 5], "task.length": [3, 4, 5, 7, 10]}, METHODS, architectures, seeds)]
+
+
+def _small(cell: dict) -> dict:
+  """One node id more than the graph has nodes, but at least 14, and more steps where there are more edges to choose from."""
+  edges = cell["task.degree"] * (cell["task.length"] - 1)
+  times = 1 if edges <= 12 else 2 if edges <= 24 else 4
+  return cell | {"task.num_nodes": max(14, edges + 2), "train.num_steps": times * cell["train.num_steps"]}

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from pathstar import config
+from pathstar import config, presets
 from pathstar.errors import UserError
 from pathstar.sweeps.packs import plan
 from pathstar.training import optimizer
@@ -36,6 +36,20 @@ def test_the_grid_is_whole_and_a_pack_is_the_seeds_of_one_setting(packs):
   assert settings == want and len(runs) == 5 * len(want)
   assert all([run.config.seed for run in pack.runs] == [0, 1, 2, 3, 4] for pack in packs)
   assert all(r.task.num_nodes == max(50, r.task.degree * (r.task.length - 1) + 1) for r in runs)
+
+
+def test_the_grid_of_a_cpu_is_whole_and_its_graphs_fit():
+  base, module, arg, _ = config.load(f"{GRID}:scale=cpu")
+  runs = [run.config for pack in plan(base, module.sweep(arg)) for run in pack.runs]
+  settings = {(r.task.degree, r.task.length, r.method, r.fields["model.mixer"]) for r in runs}
+  want = {(d, l, m, x) for d in (2, 3, 5) for l in (3, 4, 5, 7, 10) for m in OBJECTIVES for x in ("attention", "s5_gated", "mamba")}
+  assert settings == want and len(runs) == 3 * len(want)
+  by_graph = {(r.task.degree, r.task.length): r.task.num_nodes for r in runs}
+  assert all((r.task.num_nodes, r.model.fields.num_layers) == (by_graph[r.task.degree, r.task.length], 2) for r in runs)
+  steps = {(r.task.num_edges, r.fields["model.mixer"]): r.train.num_steps for r in runs}
+  for mixer in ("attention", "mamba", "s5_gated"):  # a larger graph has no fewer steps, and the smallest those of the presets
+    found = [number for (_, of), number in sorted(steps.items()) if of == mixer]
+    assert found == sorted(found) and found[0] == presets.ARCHITECTURES["cpu"][mixer]["train.num_steps"]
 
 
 def test_a_cell_of_the_grid_is_the_papers_config_with_its_arguments(packs):
