@@ -8,12 +8,13 @@ import pathlib
 import shlex
 from collections.abc import Sequence
 
-from pathstar.reports import claim_figures, claims, figures, leaderboard
+from pathstar.reports import claim_figures, claims, figures, grids, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
 from pathstar.reports.rows import PROVENANCE, SOLVED, apart, begin, find_csv, groups, mean, read_csv, score_of, span, write_csv
 from pathstar.storage import workdir
 
-FIGURES = leaderboard.ALL | figures.ALL | claim_figures.ALL
+FIGURES = leaderboard.ALL | figures.ALL | grids.ALL | claim_figures.ALL
+WHOLE = (*figures.WHOLE, *grids.ALL)  # figures that show all settings
 PANELS = 24  # settings that figures show
 _MAX_LINES = 200  # of the table in the README
 _LARGE = 2**20  # bytes from which curves are compressed
@@ -96,7 +97,7 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
 def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   """Draws table, figures and README from the CSV files in `out`.
 
-  No figure has more than `panels` panels: heat maps are of all settings, the others of the first so many.
+  No figure has more than `panels` panels: those of a grid are of all settings, the others of the first so many.
   """
   runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
   source = workdir.read_json(out / PROVENANCE)
@@ -109,10 +110,10 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   of_few = [row for row in curves if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
-    given = (runs, curves, panels) if figure_name in figures.WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
+    given = (runs, curves, panels) if figure_name in WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
     if figure := make(*given):
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
   if len(groups(runs)) > panels:  # those that show everything first
-    drawn.sort(key=lambda figure_name: figure_name not in figures.WHOLE)
+    drawn.sort(key=lambda figure_name: figure_name not in WHOLE)
   workdir.write_text(out / "README.md", readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))

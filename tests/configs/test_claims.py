@@ -15,7 +15,8 @@ GRAPHS = ("claims/failure", "claims/targets")  # those with scale=graphs
 NAMES = ["architectures", *sorted(f"claims/{file.stem}" for file in (CONFIGS / "claims").glob("*.py"))]
 
 
-AT = [(name, scale) for name in NAMES for scale in ("cpu", *["graphs"] * (name in GRAPHS), "paper")]
+SMALL = ("claims/length",)  # those with scale=cpu alone
+AT = [(name, scale) for name in NAMES for scale in ("cpu", *["graphs"] * (name in GRAPHS), *["paper"] * (name not in SMALL))]
 
 
 def packs_of(name, arg):
@@ -65,6 +66,13 @@ def test_the_papers_graphs_have_its_data_a_small_model_and_the_steps_of_the_tabl
   for run in runs:
     longer = run.train.num_steps / presets.GRAPH_STEPS[run.task.degree, run.task.length]
     assert longer == 1 or longer > 1 and run.architecture == "s5_gated"
+
+
+def test_the_budget_of_a_length_grows_as_if_it_had_been_longer_from_the_start():
+  runs = [run.config for pack in packs_of("claims/length", "") for run in pack.runs]
+  assert {run.optimizer.schedule for run in runs} == {"constant"} and {run.method for run in runs} == {"next_token"}
+  axes = {(run.task.length, run.model.fields.width, run.task.num_nodes, run.seed) for run in runs}
+  assert len(axes) == len(runs) == 96 and {length for length, *_ in axes} == {3, 4, 5, 6} and {seed for *_, seed in axes} == set(range(4))
 
 
 def test_no_run_is_made_twice_at_cpu_scale():
