@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pathstar.reports import grids, report
+from pathstar.reports import figures, grids, report
 from pathstar.reports.rows import as_read
 
 
@@ -17,7 +17,8 @@ def run(degree=2, length=5, seed=0, plans=False, **values):
       "branch_position": 1, "num_nodes": 20, "num_train": "", "architecture": "transformer", "objective": "next_token", "order": "forward",
       "seed": seed, "status": "done", "steps": 6000, "exact_match_test": score, "exact_match_train": score, "branch_accuracy": score,
       "cheat_accuracy": 1.0 if length > 3 else math.nan, "branch_step": 900 if plans else math.nan, "branch_entropy": math.log(degree),
-      "legal_mass": 1.0, "chance": 1 / degree, "train_seconds": 5.0, "parameters": 1000 * length + values.get("model.width", 0)} | values
+      "legal_mass": 1.0, "snowball_prediction": 0.6, "token_error": 0.1, "chance": 1 / degree, "train_seconds": 5.0,
+      "parameters": 1000 * length + values.get("model.width", 0)} | values
 
 
 def by_width(lengths=(3, 4, 5), widths=(64, 128), nodes=(16, 24)):
@@ -62,3 +63,55 @@ def test_how_short_has_a_bound_and_does_without_curves():
 def test_a_report_has_it(tmp_path):
   report.write(tmp_path / "length", "length", *by_width(), {})
   assert "![How short a path must be before next-token training plans](how_short.png)" in (tmp_path / "length" / "README.md").read_text()
+
+
+def whole(degrees=(2, 3, 5), lengths=(3, 4, 5)):
+  """A grid: next-token training plans at length 3, and with degree 2 a seed of three at length 4; the reversed path is learned."""
+  cells = [(degree, length, seed) for degree in degrees for length in lengths for seed in range(3)]
+  runs = [run(*cell, plans=cell[1] == 3 or cell == (2, 4, 0), num_nodes=max(14, cell[0] * cell[1])) for cell in cells]
+  return as_read(runs + [run(*cell, plans=True, order="reversed", cheat_accuracy=math.nan) for cell in cells])
+
+
+def texts(figure):
+  return {axes.get_title(): [text.get_text() for text in axes.texts] for axes in drawn(figure)}
+
+
+def test_a_grid_has_a_map_of_each_measure_for_each_way_of_training_that_has_it():
+  runs = whole()
+  success, branch, cheat = (texts(make(runs)) for make in (grids.success_map, grids.branch_map, grids.cheat_map))
+  forward, backward = "next_token, transformer", "reversed, transformer"
+  assert success == {forward: ["1.00", "0.33", "0.00", "1.00", "0.00", "0.00", "1.00", "0.00", "0.00"], backward: ["1.00"] * 9}
+  assert branch[forward] == ["1.00", "0.67", "0.50", "1.00", "0.33", "0.33", "1.00", "0.20", "0.20"]
+  assert cheat == {forward: ["", "1.00", "1.00"] * 3}  # not defined at length 3, nor on the reversed path
+  assert texts(figures.heat_map(runs))[forward][1] == "0.67\n1/3"
+  assert len(drawn(grids.success_map(runs, (), 1))) == 1
+
+
+@pytest.mark.parametrize("given", [{"degrees": (2, 3)}, {"lengths": (4, 5)}])
+def test_of_less_than_a_grid_the_map_of_exact_match_is_enough(given):
+  runs = whole(**given)
+  assert figures.heat_map(runs) is not None
+  assert all(make(runs) is None for name, make in grids.ALL.items() if name.endswith("_map"))
+
+
+def test_the_length_at_which_planning_stops_is_told_by_degree():
+  lines = grids.planning(whole())
+  assert lines[0] == "| model | degree | runs that plan, by length | stops planning at |"
+  assert lines[2:] == ["| transformer | 2 | 3: 3 of 3; 4: 1 of 3; 5: 0 of 3 | 5 |", *(
+      f"| transformer | {degree} | 3: 3 of 3; 4: 0 of 3; 5: 0 of 3 | 4 |" for degree in (3, 5))]
+  ends = [line.split("|")[-2].strip() for line in grids.planning([run(d, l, 0, plans=d == 2) for d in (2, 3) for l in (3, 4, 5)])[2:]]
+  assert ends == ["more than 5", "3 or less"]
+
+
+def test_the_length_at_which_planning_stops_is_told_by_width_and_node_ids():
+  lines = grids.planning(by_width()[0])
+  assert lines[0] == "| model | degree | width | setting | runs that plan, by length | stops planning at |"
+  assert lines[2] == "| transformer | 2 | 64 | 16 node ids | 3: 2 of 2; 4: 1 of 2; 5: 0 of 2 | 5 |" and len(lines) == 6
+
+
+def test_a_report_of_a_grid_has_them(tmp_path):
+  report.write(tmp_path / "grid", "grid", whole(), [], {})
+  said = (tmp_path / "grid" / "README.md").read_text()
+  assert all(f"]({name}_map.png)" in said for name in ("heat", "success", "branch", "cheat")) and "stops planning at" in said
+  report.write(tmp_path / "grid", "grid", whole(lengths=(4, 5)), [], {})
+  assert "stops planning at" not in (tmp_path / "grid" / "README.md").read_text() and not (tmp_path / "grid" / "cheat_map.png").exists()

@@ -42,6 +42,11 @@ def _guesses(row: dict, column: str = "exact_match_test") -> bool:
   return abs(row[column] - row["chance"]) <= _margin(row)
 
 
+def plans(row: dict) -> bool:
+  """Whether the first move is no guess: right by at least twice the margin of one above 1/degree."""
+  return row["branch_accuracy"] >= row["chance"] + 2 * _margin(row)
+
+
 def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digits: int = 2) -> Told:
   """Counts the runs that are `right`, and lists by group the mean of a column, its range, and how many are right if not all are."""
   if not runs:

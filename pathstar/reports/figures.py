@@ -5,7 +5,7 @@ Each function of `ALL` takes (runs, curves) and returns a Figure, or None where 
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -155,30 +155,42 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   return figure
 
 
-def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %. Of all settings, in at most `most` panels."""
-  panels = {(*key, more): lot for key, rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
-            for more, lot in split(rows, "degree", "length").items()
-            if len({row["degree"] for row in lot}) > 1 and len({row["length"] for row in lot}) > 1}
+def over_grid(runs: Sequence[dict]) -> dict[str, list[dict]]:
+  """Title -> runs of one architecture and way of training, alike in all but degree, length and seed, on several of both."""
+  return {f"{name}, {architecture}" + (f"\n{more}" if more else ""): lot
+          for (architecture, name), rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
+          for more, lot in split(rows, "degree", "length").items()
+          if len({row["degree"] for row in lot}) > 1 and len({row["length"] for row in lot}) > 1}
+
+
+def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[list[dict]], float],
+              words: Callable[[list[dict]], str] | None = None) -> Figure | None:
+  """A map a panel, over degree and length: a cell's shade and first line are `value` of its runs, its second their `words`."""
   if not panels:
     return None
   figure, grid = grid_of(len(panels) if most is None else min(most, len(panels)))
-  for axes, ((architecture, name, more), rows) in zip(grid, panels.items()):  # as many as there are axes
+  for axes, (title, rows) in zip(grid, panels.items()):  # as many as there are axes
     degrees, lengths = (sorted({row[name] for row in rows}) for name in ("degree", "length"))
     cells = by(rows, lambda row: (row["degree"], row["length"]))
-    image = np.array([[mean(cells.get((d, l), []), "exact_match_test") for l in lengths] for d in degrees])
+    values = {cell: value(same) for cell, same in cells.items()}
+    image = np.array([[values.get((d, l), math.nan) for l in lengths] for d in degrees])
     axes.imshow(image, vmin=0, vmax=1, cmap="Greys", aspect="auto", origin="lower")
     for (d, l), same in cells.items():
-      scores = defined(same, "exact_match_test")
-      value = float(np.mean(scores)) if scores else math.nan
-      axes.text(lengths.index(l), degrees.index(d), f"{value:.2f}\n{sum(s >= SOLVED for s in scores)}/{len(same)}",
-                ha="center", va="center", fontsize=8, color="white" if value > 0.6 else "black")
+      shown = [] if math.isnan(values[d, l]) and words is None else [f"{values[d, l]:.2f}", *([words(same)] if words else [])]
+      axes.text(lengths.index(l), degrees.index(d), "\n".join(shown), ha="center", va="center", fontsize=8,
+                color="white" if values[d, l] > 0.6 else "black")
     axes.set_xticks(range(len(lengths)), lengths)
     axes.set_yticks(range(len(degrees)), degrees)
-    titled(axes, f"{name}, {architecture}" + (f"\n{more}" if more else ""))
+    titled(axes, title)
     axes.set_xlabel("length")
     axes.set_ylabel("degree")
   return figure
+
+
+def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %. Of all settings, in at most `most` panels."""
+  solved = lambda same: f"{sum(score >= SOLVED for score in defined(same, 'exact_match_test'))}/{len(same)}"
+  return draw_maps(over_grid(runs), most, lambda same: mean(same, "exact_match_test"), solved)
 
 
 def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:

@@ -1,15 +1,19 @@
-"""Figures of a grid over degree, length and width. Same rules as in figures.py; they show all settings, in at most `most` panels."""
+"""Figures and a table of a grid over degree, length and width. Same rules as in figures.py, which has the map of exact match.
+
+They show all settings; figures in at most `most` panels.
+"""
 
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pathstar.reports.checks import FOLLOWS
-from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line, titled, top_legend
-from pathstar.reports.rows import SOLVED, by, by_position, defined, method, on_grid, paths, split
+from pathstar.reports.checks import FOLLOWS, plans
+from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, over_grid, seeds_line, titled, top_legend
+from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, on_grid, paths, split
 
 _WIDTH = "model.width"
+_FEWEST = 3  # degrees and lengths that make a grid: of fewer the table tells
 
 
 def _planners(runs: Sequence[dict]) -> list[dict]:
@@ -82,4 +86,50 @@ def _steps_axes(axes) -> None:
   axes.legend([labelled[name] for name in names], names, frameon=False, fontsize=7)
 
 
-ALL = {make.__name__: make for make in (how_short,)}
+def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Figure | None:
+  """Maps of those ways of training for which the column is defined; its mean, or another value of a cell's runs."""
+  grid = {title: lot for title, lot in over_grid(runs).items() if defined(lot, column)
+          and all(len({row[name] for row in lot}) >= _FEWEST for name in ("degree", "length"))}
+  return draw_maps(grid, most, value or (lambda same: mean(same, column)))
+
+
+def success_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """Share of seeds that solve each degree and length. Those whose exact match on held-out problems reaches 95 %."""
+  solved = lambda same: sum(score >= SOLVED for score in defined(same, "exact_match_test")) / len(same)
+  return _maps(runs, most, "exact_match_test", solved)
+
+
+def branch_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """Accuracy of the first move over degree and length. Mean over seeds."""
+  return _maps(runs, most, "branch_accuracy")
+
+
+def cheat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """How often a wrong arm is followed, over degree and length. Mean over seeds; empty at length 3, where it is not defined."""
+  return _maps(runs, most, "cheat_accuracy")
+
+
+def planning(runs: Sequence[dict]) -> list[str]:
+  """Lines of a Markdown table: the length at which next-token training stops planning, by degree and width; none without a grid."""
+  wide = any(defined([row], _WIDTH) for row in runs)
+  width = lambda row: row.get(_WIDTH, "")
+  lots = [(key, more, by(lot, lambda row: row["length"]))
+          for key, rows in by(_planners(runs), lambda row: (row["architecture"], row["degree"], width(row))).items()
+          for more, lot in split(rows, "length").items()]
+  lots = [lot for lot in lots if len(lot[2]) >= _FEWEST]
+  if len(lots) < 2:
+    return []
+  several = any(more for _, more, _ in lots)
+  head = ("model", "degree", *["width"] * wide, *["setting"] * several, "runs that plan, by length", "stops planning at")
+  lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+  for (architecture, degree, of_width), more, lengths in sorted(lots, key=lambda lot: (*lot[0], lot[1])):
+    counts = {length: sum(map(plans, rows)) for length, rows in sorted(lengths.items())}
+    known, last = list(counts), max((length for length, number in counts.items() if number), default=None)
+    stops = f"{known[0]} or less" if last is None else f"more than {last}" if last == known[-1] else str(known[known.index(last) + 1])
+    cells = (architecture, degree, *[of_width] * wide, *[more] * several,
+             "; ".join(f"{length}: {number} of {len(lengths[length])}" for length, number in counts.items()), stops)
+    lines.append("| " + " | ".join(map(str, cells)) + " |")
+  return lines
+
+
+ALL = {make.__name__: make for make in (how_short, success_map, branch_map, cheat_map)}

@@ -61,6 +61,7 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
   versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
   settings, lines = len(groups(runs)), markdown(runs).splitlines()
   rest = [f"... and {len(lines) - _MAX_LINES} more, in [table.md](table.md)", ""] if len(lines) > _MAX_LINES else []
+  planning = grids.planning(runs)
   said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.word}**: {v.found}\n" for v in verdicts]
   return "\n".join([
       f"# {name}", "",
@@ -78,6 +79,8 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
       "probability on legal first moves; `cheat`: how often the model follows a wrong arm that it is forced onto; `chance`: exact match",
       "of a guess (of the arm, where there are arms); `epochs`: passes over the training examples. Empty: not defined here.", "",
+      *(["Length at which next-token training stops planning: from there on no seed's first move is right by more than twice the margin of",
+         "a guess.", "", *planning, ""] if planning else []),
       *([f"Figures of settings show the first {panels} of {settings} settings; `--panels=N` for more, `--only` for others.", ""]
         if settings > panels else []),
       *(f"![{FIGURES[figure].__doc__.split('.')[0]}]({figure}.png)\n" for figure in drawn),
