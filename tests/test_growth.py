@@ -57,6 +57,17 @@ def test_a_part_of_a_pack_is_asked_for(base, tmp_path):
   assert not found.added and [run.config.seed for run in one.runs] == [0, 1] and len(one.whole) == 4
 
 
+def test_parts_of_one_grid_follow_each_other_though_they_share_no_run(base, tmp_path):
+  whole, first, second = (plan(base, grid(degrees, [4], 2)) for degrees in ([2, 3], [2], [3]))
+  prepare(tmp_path, first, lambda: whole)
+  with pytest.raises(UserError, match="holds another sweep"):
+    reconcile(tmp_path, second)
+  assert listing(prepare(tmp_path, second, lambda: whole)) == listing(second)
+  assert not reconcile(tmp_path, whole).added
+  longer = plan(config.override(base, {"train.num_steps": 40}), grid([2, 3, 4], [4], 2))
+  assert len(reconcile(tmp_path, [one for one in longer if one.runs[0].config.task.degree == 4], lambda: longer).added) == 1
+
+
 def test_another_sweep_adds_nothing(base, tmp_path):
   prepare(tmp_path, plan(base, grid([2], [4], 2)))
   with pytest.raises(UserError, match="holds another sweep"):
@@ -135,6 +146,8 @@ def test_only_takes_a_part_of_a_grid_everywhere(tiny, tmp_path, capsys):
   assert "8 runs in 4 packs: 4 finished, 4 to do, 4 of them new in" in said and "task.degree: 2, 3" in said
   assert said.count(": finished") == 2 and said.count("to do, new") == 2
   assert cli.run(plan_command.main, [f"--config={file}", *only]) == 0 and "2 packs of 4 runs" in capsys.readouterr().out
+  other = ["--only=task.degree=3", "--only=objective.order=forward"]  # no run of which the folder has
+  assert sweep("--dry_run", *other) == 0 and capsys.readouterr().out.count(": to do, new") == 1
   assert sweep("--only=seed=0") == 0 and "4 of 4 runs finished" in capsys.readouterr().out  # one seed of every setting, two of them done
   assert cli.run(sweep_command.main, ["--status", f"--workdir={tmp_path / 'runs'}", "--only=task.degree=3"]) == 0
   assert "2 runs in 2 packs" in capsys.readouterr().out

@@ -49,8 +49,10 @@ def main(argv: Sequence[str]) -> int:
   if args.redo and (args.dry_run or args.backend == "slurm"):
     raise UserError(f"--redo = {args.redo[0]!r}: must be without --dry_run and --backend=slurm; it trains here and now")
   folder = workdir.reach(args.workdir)
-  asked = plan(loaded.config, loaded.sweep(), args.max_pack, loaded.given, args.only)
-  found = reconcile(folder, asked)
+  cells = loaded.sweep()
+  planned = lambda only: plan(loaded.config, cells, args.max_pack, loaded.given, only)
+  asked, grid = planned(args.only), lambda: planned([]) if args.only else ()
+  found = reconcile(folder, asked, grid)
   share = lambda packs: shard(packs, args.shard) if args.shard else packs
   if args.backend == "slurm":
     _submit(args, loaded, argv)
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
   check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():
     if hosts.is_first():
-      packs = prepare(folder, asked)
+      packs = prepare(folder, asked, grid)
       redo(folder, packs, args.redo)
   if found.raised:
     print(f"{len(found.raised)} runs go on, from {_steps(found)} steps")

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pathstar import config, evals
@@ -33,11 +33,14 @@ class Reconciled(NamedTuple):
   raised: dict[str, int]  # by path, the steps that its plan has for runs of which more are asked for
 
 
-def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
+def reconcile(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequence[Pack]] = tuple) -> Reconciled:
   """Finds the runs of a command in the folder's plan, by what they compute, whatever they are called there and in whatever packs.
 
   A plan only gets longer: runs that it lacks are added in packs of their own, and a run that it has with fewer steps is the same run, which
   goes on. Of a pack of which a part is asked for, that part is run.
+
+  Args:
+    grid: all of what `packs` may be a part of, where the folder may have had other parts.
 
   Raises:
     UserError: the folder holds another sweep, with no run in common, or one that can't grow; or a run that can't go on.
@@ -63,8 +66,10 @@ def reconcile(folder: pathlib.Path, packs: Sequence[Pack]) -> Reconciled:
   planned = {path for paths in plan["packs"].values() for path in paths}
   if twice := [run.path for one in added for run in one.runs if run.path in planned]:
     raise UserError(f"{file}: has other fields for {twice[0]} than its name says; it is damaged: put back a copy")
-  if not found or (added and "common" not in plan):
-    why = "its runs differ from this command's" if not found else "version 0.1 planned it, and then it can't get more runs"
+  foreign = not found and {_but_steps(run.config.identity) for one in grid() for run in one.runs}.isdisjoint(
+      _but_steps(json.loads(key)) for key in known)
+  if foreign or (added and "common" not in plan):
+    why = "its runs differ from this command's" if foreign else "version 0.1 planned it, and then it can't get more runs"
     raise UserError(f"workdir = {str(folder)!r}: holds another sweep ({why}); choose another workdir")
   return Reconciled([*found, *added], added, dict(longer.values()))
 
@@ -75,13 +80,12 @@ def _longer(plan: dict, known: Mapping[str, str], runs: Iterable[PlannedRun]) ->
   Raises:
     UserError: such a run can't go on; or the plan has it with more steps, which can't be taken back.
   """
-  but_steps = lambda one: json.dumps({name: value for name, value in one.items() if name != growth.STEPS}, sort_keys=True)
   like: dict[str, list[str]] = {}
   for key, path in known.items():
-    like.setdefault(but_steps(json.loads(key)), []).append(path)
+    like.setdefault(_but_steps(json.loads(key)), []).append(path)
   found = {}
   for run in runs:
-    key, alike = _key(run.config), like.get(but_steps(run.config.identity), [])
+    key, alike = _key(run.config), like.get(_but_steps(run.config.identity), [])
     if key in known or len(alike) != 1 or not run.grows:  # steps are a matter of the sweep itself: another number is another run
       if key not in known and run.path in plan["runs"]:
         raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {run.path} was raised to "
@@ -119,8 +123,16 @@ def _key(run: config.Config) -> str:
   return json.dumps(run.identity, sort_keys=True)
 
 
-def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
+def _but_steps(identity: Mapping) -> str:
+  """The same for runs that compute the same, for however many steps."""
+  return json.dumps({name: value for name, value in identity.items() if name != growth.STEPS}, sort_keys=True)
+
+
+def prepare(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequence[Pack]] = tuple) -> list[Pack]:
   """Writes the plan and TensorBoard's tables of hyperparameters, or adds to those that are there; returns the packs to run.
+
+  Args:
+    grid: as for `reconcile`.
 
   Raises:
     UserError: the folder is of something else, or of another sweep.
@@ -129,7 +141,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack]) -> list[Pack]:
   workdir.refuse_foreign(folder, PLAN, "a sweep's", ("events.out.", "logs", "runs"))
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
-    found = reconcile(folder, packs)
+    found = reconcile(folder, packs, grid)
     if found.added or found.raised:
       old = read_plan(folder) if file.exists() else {"packs": {}, "work": {}, "common": None, "runs": {}, **environment()}
       fields = {path: (old["common"] or {}) | own for path, own in old["runs"].items()}
