@@ -68,7 +68,9 @@ def test_parts_count_as_often_as_they_run():
 KNOWN = """
 import json
 from pathstar.pricing import clock
-from pathstar.pricing.topology import CHIPS, Topology, compile_only, devices
+from pathstar import config
+from pathstar.devices.mesh import make_mesh
+from pathstar.pricing.topology import CHIPS, Topology, compile_for, compile_only, devices
 compile_only()
 import jax, numpy as np
 import jax.numpy as jnp
@@ -80,11 +82,18 @@ def cycles(f, *shapes, dtype=jnp.bfloat16):
   args = [jax.ShapeDtypeStruct(shape, dtype, sharding=here) for shape in shapes]
   return clock.cycles(clock.read(jax.jit(f).lower(*args).compile().as_text(), chip.bandwidth / chip.clock))
 
+LARGE = {"task.num_nodes": 50, "model.num_layers": 1, "model.width": 256, "train.batch_size": 256, "train.steps_per_call": 20}
+
+def step_seconds(runs):
+  configs = [config.resolve(config.override(config.default(), LARGE | {"seed": seed}), given=()) for seed in range(runs)]
+  return compile_for(configs, make_mesh("auto", runs, 256, devices(Topology("v5e:1x1"))), chip).step_seconds
+
 again = lambda k: cycles(lambda x, w: jax.lax.fori_loop(0, k, lambda _, x: x @ w, x), (2048, 2048), (2048, 2048))
 print(json.dumps({
     "matmul": [cycles(lambda a, b: a @ b, (8192, 8192), (8192, 8192)), 2 * 8192**3 / chip.matmul * chip.clock],
     "copy": [cycles(lambda x: x + 1, (8192, 8192), dtype=jnp.float32), 2 * 2**28 / chip.bandwidth * chip.clock],
     "loop": [again(40) - again(20), again(30) - again(10)],
+    "large runs": [step_seconds(3), 3 * step_seconds(1)],
     "loop of products": [again(40) - again(20), 20 * 2 * 2048**3 / chip.matmul * chip.clock],
 }))
 """
@@ -99,3 +108,4 @@ def test_programs_of_known_time():
   found = {name: peak / told for name, (told, peak) in json.loads(done.stdout).items()}
   assert 0.8 < found["matmul"] <= 1 and 0.7 < found["copy"] <= 1 and 0.5 < found["loop of products"] <= 1
   assert found["loop"] == pytest.approx(1, rel=0.01)
+  assert found["large runs"] > 0.95  # side by side they take longer than one after another

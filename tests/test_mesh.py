@@ -1,11 +1,16 @@
 """Meshes of eight simulated devices compute what one device does, and no collective of a step crosses the runs."""
 
 import json
+import math
 import pathlib
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
+
+from pathstar.devices.mesh import runs_apart
 
 FIELDS = {"train.num_steps": 20, "train.steps_per_call": 1, "train.log_every": 20, "train.checkpoint_every": 20, "eval.every": 20,
           "model.num_layers": 2, "model.s5_state": 8, "model.mamba_state": 4}
@@ -54,3 +59,12 @@ def test_a_checkpoint_comes_back_on_another_mesh(found):
 @pytest.mark.slow
 def test_fsdp_leaves_each_device_an_eighth_of_the_state(found):
   assert found["share"] == pytest.approx(1 / 8, rel=0.02)
+
+
+@pytest.mark.parametrize("platform, axes, size, apart", [
+    ("cpu", {"run": 2}, 1, True), ("cpu", {"run": 1, "data": 2}, 1, False), ("tpu", {"run": 2}, 2**21, True),
+    ("tpu", {"run": 2}, 2**18, False), ("tpu", {"run": 2, "data": 2}, 2**21, False), ("gpu", {"run": 2}, 2**21, False),
+])
+def test_a_device_that_a_run_fills_takes_its_runs_one_after_another(platform, axes, size, apart):
+  devices = np.array([types.SimpleNamespace(platform=platform)] * math.prod(axes.values()))
+  assert runs_apart(types.SimpleNamespace(devices=devices, size=len(devices), shape=axes), size) == apart

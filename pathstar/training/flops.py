@@ -29,7 +29,6 @@ import jax
 import jax.numpy as jnp
 
 from pathstar.config import Config
-from pathstar.devices.mesh import runs_apart
 from pathstar.training import data, program
 
 _ELEMENTWISE = frozenset((
@@ -69,7 +68,7 @@ def of_step(config: Config, platform: str) -> Flops:
 def of_program(made: program.Program, configs: Sequence[Config]) -> Flops:
   """One optimiser step of one run of a pack, by the program that trains it, which is not traced again."""
   traced = made.steps.trace(*program.abstract_inputs(configs, made))
-  devices = made.mesh.size if runs_apart(made.mesh) else 1  # what is traced is the program of one of them
+  devices = made.mesh.size if made.apart else 1  # what is traced is the program of one of them
   return count(traced.jaxpr.jaxpr, made.mesh.devices.flat[0].platform) * (devices / len(configs) / configs[0].steps_per_call)
 
 

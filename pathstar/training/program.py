@@ -18,7 +18,7 @@ import optax
 from pathstar import evals
 from pathstar.config import Config
 from pathstar.devices import random
-from pathstar.devices.mesh import each_run, logical_sharding, state_shardings
+from pathstar.devices.mesh import each_run, logical_sharding, runs_apart, state_shardings
 from pathstar.training import data, optimizer
 
 
@@ -34,6 +34,7 @@ class Program:
   state_shardings: Any
   batch_sharding: Any
   mesh: Any
+  apart: bool  # each device takes its runs one after another
 
 
 def init_state(config: Config, values: dict) -> dict:
@@ -88,18 +89,19 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
   init = jax.vmap(functools.partial(init_state, config), spmd_axis_name="run")
   boxed = jax.eval_shape(init, pack_values(configs))
   shardings = state_shardings(mesh, boxed, config.mesh)
+  apart = runs_apart(mesh, config.train.batch_size * config.input_length * config.model.width)
   over_runs = logical_sharding(mesh, "run")
   batches = logical_sharding(mesh, None, "run", "batch")
 
   # Devices of one CPU are its cores: a program for several must not spread over all of them.
   options = {"xla_cpu_multi_thread_eigen": False} if platform == "cpu" and mesh.size > 1 else None
-  measure = lambda of: jax.jit(each_run(mesh, lambda values, params, examples: of(config.with_values(values), params, examples)),
-                               compiler_options=options)
+  measure = lambda of: jax.jit(
+      each_run(mesh, lambda values, params, examples: of(config.with_values(values), params, examples), apart), compiler_options=options)
   return Program(
       # Random numbers compile slowly on CPU and run once.
       init=jax.jit(lambda values: nn.meta.unbox(init(values)), out_shardings=shardings, compiler_options=(
           {"xla_backend_optimization_level": 0} if platform == "cpu" else None)),
-      steps=jax.jit(each_run(mesh, functools.partial(train_steps, config), (0, 0, 1)), donate_argnums=0,
+      steps=jax.jit(each_run(mesh, functools.partial(train_steps, config), apart, (0, 0, 1)), donate_argnums=0,
                     in_shardings=(shardings, over_runs, batches), out_shardings=(shardings, over_runs), compiler_options=options),
       evaluate=measure(evals.of_logits),
       generate=measure(evals.of_tokens),
@@ -107,6 +109,7 @@ def compile_program(configs: Sequence[Config], mesh) -> Program:
       state_shardings=shardings,
       batch_sharding=batches,
       mesh=mesh,
+      apart=apart,
   )
 
 
