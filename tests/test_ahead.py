@@ -42,6 +42,7 @@ def _train(tmp_path, name, config, made=None):
   return [timeless(row) for row in metrics.read(folder)], timeless(result)
 
 
+@pytest.mark.slow
 def test_what_was_compiled_ahead_is_not_compiled_again_and_trains_the_same(tiny, tmp_path, compilations):
   first, second, made = tiny(), tiny({"task.length": 5}), Ahead()
   alone = _train(tmp_path, "alone", second)

@@ -100,6 +100,7 @@ def test_a_crash_that_does_not_come_again_splits_nothing(command, trained, tmp_p
   assert [len(names) for names in trained.packs] == [2, 2, 2] and not list((tmp_path / "out").rglob("split.json"))
 
 
+@pytest.mark.slow
 def test_a_pack_that_runs_out_of_memory_is_split_in_halves(sweep_file, trained, tmp_path, capsys):
   sweep_file.write_text(sweep_file.read_text().replace("range(2)", "range(7)"))
   trained.crash = failing(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), larger_than=2)
@@ -142,7 +143,7 @@ def test_what_another_process_holds_is_passed_over_and_looked_at_again(command, 
   assert command("--dry_run") == 0
   first, second = (line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ": to do" in line)
   with lock(workdir.make(tmp_path / "out" / "packs" / first)) as _, pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep_command, "prepare", lambda folder, packs: packs)
+    patch.setattr(sweep_command, "prepare", lambda folder, packs, grid: packs)
     assert command() == 0
     assert [len(names) for names in trained.packs] == [2]
     assert "2 of 4 runs finished" in (out := capsys.readouterr().out) and "2 more are in the hands of other processes" in out

@@ -217,6 +217,7 @@ def test_where_a_run_can_not_go_on_it_says_why(tiny, fields, number, said):
     growth.steps_before(tiny(CONSTANT | fields | {"train.num_steps": number}), tiny(CONSTANT | fields).fields)
 
 
+@pytest.mark.slow
 def test_a_run_that_can_not_go_on_stays_as_it_is(tiny, tmp_path):
   start = lambda fields: train.train([tiny(CONSTANT | fields)], [tmp_path], tmp_path / "checkpoints")
   start({"train.num_steps": 10, "optimizer.schedule": "linear"})

@@ -133,6 +133,7 @@ def test_a_field_that_a_run_may_use_and_this_version_does_not_know_is_refused(ti
   assert dict(config.recorded(lacking).fields) == dict(tiny().fields)
 
 
+@pytest.mark.slow
 def test_config_json_holds_the_fields_in_use(tiny, tmp_path):
   made = tiny({"train.num_steps": 10, "model.mixer": "mamba"})
   train.train([made], [tmp_path / "run"], tmp_path / "run" / "checkpoints")

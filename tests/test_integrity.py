@@ -15,6 +15,8 @@ from pathstar.storage.locks import lock
 from pathstar.sweeps import status
 from pathstar.training import metrics, train
 
+pytestmark = pytest.mark.slow
+
 
 def rows(folder):
   return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in metrics.read(folder)]

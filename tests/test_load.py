@@ -16,6 +16,8 @@ from pathstar.commands import sweep as sweep_command
 from pathstar.errors import UserError
 from pathstar.training import train
 
+pytestmark = pytest.mark.slow
+
 FIELDS = {"model.num_layers": 2, "model.num_loops": 2, "train.num_steps": 40, "optimizer.learning_rate": 1e-2}
 
 

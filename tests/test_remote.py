@@ -43,6 +43,7 @@ def bucket(tmp_path, monkeypatch):
   return workdir.path(tmp_path / "bucket")
 
 
+@pytest.mark.slow
 def test_a_remote_run_resumed_ends_with_the_files_of_a_local_one(tiny, tmp_path, bucket, monkeypatch):
   assert isinstance(bucket, epath.Path)
   [local] = train.train([tiny()], [tmp_path / "here"], tmp_path / "here" / "checkpoints")

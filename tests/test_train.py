@@ -176,6 +176,7 @@ def test_the_training_block_moves_nothing_between_host_and_device(tiny, tmp_path
   assert len(calls) == 4
 
 
+@pytest.mark.slow
 def test_a_result_says_the_flops_of_its_steps_as_the_plan_counts_them(tiny, tmp_path):
   configs = [tiny({"train.num_steps": 10, "seed": seed}) for seed in range(2)]
   for number in (1, 2):

@@ -8,6 +8,8 @@ import pytest
 
 from pathstar.evals import verifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(trained):

@@ -91,6 +91,7 @@ def test_fields_that_do_not_fit_the_trunk_are_refused(tiny, fields, named):
   assert named in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [
     {"positions": "learned"}, {"positions": "rope"},
     {"positions": "both", "token_shift": True, "num_layers": 1, "num_loops": 2, "inject": True, "qk_norm": True}], ids=str)

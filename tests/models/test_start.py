@@ -9,6 +9,8 @@ import pytest
 from pathstar import models
 from pathstar.models import layers
 
+pytestmark = pytest.mark.slow
+
 UNBIASED = ("x_proj", "dt_proj")  # Mamba's, which has dt_bias
 
 

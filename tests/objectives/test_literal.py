@@ -238,6 +238,7 @@ def test_joint_multi_token_writes_the_next_tokens_after_each_hidden_state(tiny, 
   assert not {"query", "key", "bias"} & objective.kept(params)["objective"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", range(3))
 def test_registers_predict_further_ahead_from_what_came_before_them(tiny, batch, key):
   objective, model, params, target, weight = real(tiny, batch, name="registers", max_offset=3, register_weight=0.4)

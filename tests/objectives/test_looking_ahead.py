@@ -172,6 +172,7 @@ def test_belief_state_scores_both_ends_of_every_gap(setting):
   assert terms == pytest.approx(want, rel=1e-4) and loss == pytest.approx((want["next"] + 0.5 * want["previous"]) / 2, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k, sequential", [(6, False), (3, True)])  # further than the answer is long, too
 def test_head_i_of_multi_token_predicts_the_ith_next_token_wherever_it_is_of_the_answer(setting, k, sequential):
   config, params, batch = setting("multi_token", k=k, sequential=sequential, heads_weight=0.5)

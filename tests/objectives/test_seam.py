@@ -166,6 +166,7 @@ def test_tokens_and_positions_of_its_own_have_room_in_the_model(setting):
   assert params["model"]["embedding"].shape[0] == made.model.vocab_size
 
 
+@pytest.mark.slow
 def test_a_value_of_an_objective_is_a_value_of_the_pack(tiny, steps):
   pack = [tiny({"objective.name": "weighted", "objective.head_weight": weight}) for weight in (0.0, 0.5, 2.0)]
   assert pack[0].value_fields[-1] == "objective.head_weight"
@@ -187,6 +188,7 @@ def test_a_value_is_a_runs_own_in_its_parameters_and_in_what_is_derived(tiny, st
   np.testing.assert_allclose(logged["train/loss_double"], [2, 8])
 
 
+@pytest.mark.slow
 def test_evaluations_know_the_config_of_each_run_of_a_pack(tiny, tmp_path, monkeypatch):
   told = types.SimpleNamespace(
       applies=lambda config: config.method == "derived" and config.architecture == "transformer" and config.fields["seed"] >= 0,
@@ -221,6 +223,7 @@ def test_a_field_may_not_take_the_name_of_what_chooses(monkeypatch):
     config.schema()
 
 
+@pytest.mark.slow
 def test_what_is_trained_and_what_is_kept_are_counted_apart(tiny, tmp_path):
   made = tiny({"objective.name": "weighted", "train.num_steps": 10})
   [result] = train.train([made], [tmp_path / "run"], tmp_path / "run" / "checkpoints")
@@ -228,6 +231,7 @@ def test_what_is_trained_and_what_is_kept_are_counted_apart(tiny, tmp_path):
   assert result["parameters_used"] == sum(x.size for x in jax.tree.leaves(jax.eval_shape(made.model.init, model_key(0))))
 
 
+@pytest.mark.slow
 def test_an_exact_match_that_is_not_what_is_generated_is_said(tiny, tmp_path, capsys):
   train.train([tiny({"objective.name": "leak", "train.num_steps": 300, "train.steps_per_call": 50, "train.log_every": 50,
                      "train.checkpoint_every": 50, "eval.every": 50, "model.width": 32, "optimizer.learning_rate": 1e-2})],

@@ -95,6 +95,7 @@ def test_the_cheat_ends_where_the_wrong_arm_ends(tiny, monkeypatch):
   assert (found["cheat_accuracy"][length > 3] == 0).all() and (found["end_copies_goal"][length > 3] == 1).all()
 
 
+@pytest.mark.slow
 def test_they_train_report_and_are_drawn(command, tmp_path):
   said = command("sweep", "--config={FILE}", f"--workdir={tmp_path / 'runs'}")
   assert "4 of 4 runs finished" in said
@@ -162,6 +163,7 @@ def test_a_metric_has_one_owner_and_one_value_an_example(tiny, monkeypatch):
     evals.together({"a": 1}, {"a": 2})
 
 
+@pytest.mark.slow
 def test_means_are_over_the_defined_and_what_is_nowhere_defined_is_left_out(tiny, monkeypatch):
   made = tiny({"eval.num_examples": 40})
   params = jax.tree.map(lambda x: x.value if hasattr(x, "value") else x, made.model.init(jax.random.key(0)),
