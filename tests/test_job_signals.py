@@ -19,7 +19,7 @@ from pathstar.training import metrics
 
 TRIALS = int(os.environ.get("PATHSTAR_SIGNAL_TRIALS", "2"))
 SEED = int(os.environ.get("PATHSTAR_SIGNAL_SEED", "1"))
-STEPS = 60 * TRIALS + 300
+STEPS = 150 * TRIALS + 120  # more than are trained in so many trials
 MESH = "data=2"
 
 
