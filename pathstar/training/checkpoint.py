@@ -30,7 +30,7 @@ def digest(state) -> dict[str, list[int]]:
   The elements as 32-bit words times odd weights, added up modulo 2^32, on the devices that hold them.
   """
   leaves = jax.tree_util.tree_leaves_with_path(state)
-  numbers = jax.device_get(hosts.everywhere([_digest(leaf) for _, leaf in leaves]))
+  numbers = jax.device_get(hosts.everywhere(_digests([leaf for _, leaf in leaves])))
   return {jax.tree_util.keystr(path): np.asarray(number).tolist() for (path, _), number in zip(leaves, numbers, strict=True)}
 
 
@@ -38,15 +38,18 @@ def _sum(extra: dict) -> str:
   return hashlib.sha256(json.dumps({k: v for k, v in extra.items() if k != _SUM}, sort_keys=True).encode()).hexdigest()
 
 
-@jax.jit  # one array at a time: their shapes are few, and most are those of the next pack too
-def _digest(x_RxN):
-  same_size = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x_RxN.dtype.itemsize]
-  word = jax.lax.bitcast_convert_type(x_RxN, same_size).astype(jnp.uint32) if x_RxN.dtype != bool else x_RxN.astype(jnp.uint32)
-  weight, stride = jnp.uint32(1), 1
-  for axis in reversed(range(1, word.ndim)):  # 2 (place in the row) + 1, without a table as long as the row's
-    place = jax.lax.broadcasted_iota(jnp.uint32, word.shape, axis)
-    weight, stride = weight + 2 * jnp.uint32(stride) * place, stride * word.shape[axis]
-  return jnp.sum(word * weight, axis=tuple(range(1, word.ndim)), dtype=jnp.uint32)
+@jax.jit  # one program for all: of several, each with its collectives, processes may wait for different ones
+def _digests(leaves):
+  def one(x_RxN):
+    same_size = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x_RxN.dtype.itemsize]
+    word = jax.lax.bitcast_convert_type(x_RxN, same_size).astype(jnp.uint32) if x_RxN.dtype != bool else x_RxN.astype(jnp.uint32)
+    weight, stride = jnp.uint32(1), 1
+    for axis in reversed(range(1, word.ndim)):  # 2 (place in the row) + 1, without a table as long as the row's
+      place = jax.lax.broadcasted_iota(jnp.uint32, word.shape, axis)
+      weight, stride = weight + 2 * jnp.uint32(stride) * place, stride * word.shape[axis]
+    return jnp.sum(word * weight, axis=tuple(range(1, word.ndim)), dtype=jnp.uint32)
+
+  return [one(x) for x in leaves]
 
 
 class Checkpoints:
