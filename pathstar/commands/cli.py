@@ -99,7 +99,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     return EXIT_STOPPED
   except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-    return 1
+    return EXIT_FAILED
   except Exception as error:  # that no command foresaw: of a place that the user named, or of the machine
     if out_of_memory(error):
       print(f"error: out of memory: {str(error).partition(chr(10))[0]}; a smaller train.batch_size or model, model.remat=true, or more "

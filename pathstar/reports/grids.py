@@ -21,6 +21,11 @@ def _planners(runs: Sequence[dict]) -> list[dict]:
   return [row | {"parameters": ""} for row in on_grid(paths(runs)) if method(row) == "next_token" and row["chance"] < 1]
 
 
+def _solved(same: Sequence[dict]) -> float:
+  """The share of runs that are solved."""
+  return sum(score >= SOLVED for score in defined(same, "exact_match_test")) / len(same)
+
+
 def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
   """How short a path must be before next-token training plans. By width: exact match, seeds that reach 95 %, and when they plan.
 
@@ -42,14 +47,14 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
     for number, (width, same) in enumerate(sorted(by(rows, lambda row: row[_WIDTH]).items())):
       at = sorted(by(same, lambda row: row["length"]).items())
       seeds_line(scores, number, [(length, defined(seeds, "exact_match_test")) for length, seeds in at], f"width {width}")
-      share.plot([length for length, _ in at], [sum(row["exact_match_test"] >= SOLVED for row in seeds) / len(seeds) for _, seeds in at],
+      share.plot([length for length, _ in at], [_solved(seeds) for _, seeds in at],
                  color=str(min(0.7, 0.2 * number)), ls=LINES[number % len(LINES)], marker=MARKERS[number % len(MARKERS)], ms=5, lw=1.6)
       for row in same:
         follows = next((step for step, value in points.get((row["run_id"], "cheat"), []) if value >= FOLLOWS), None)
         if follows is not None:
-          plans = bool(defined([row], "branch_step"))
-          steps.scatter(follows, row["branch_step"] if plans else row["steps"], s=22 + 14 * number, lw=0.8, edgecolor="black",
-                        marker="o" if plans else "^", facecolor=str(lengths.index(row["length"]) / (len(lengths) - 1)), zorder=3,
+          planned = bool(defined([row], "branch_step"))
+          steps.scatter(follows, row["branch_step"] if planned else row["steps"], s=22 + 14 * number, lw=0.8, edgecolor="black",
+                        marker="o" if planned else "^", facecolor=str(lengths.index(row["length"]) / (len(lengths) - 1)), zorder=3,
                         label=f"length {row['length']}")
     scores.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
     for axes, said in ((scores, "exact match, test"), (share, f"share of seeds >= {SOLVED}")):
@@ -95,8 +100,7 @@ def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Fi
 
 def success_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
   """Share of seeds that solve each degree and length. Those whose exact match on held-out problems reaches 95 %."""
-  solved = lambda same: sum(score >= SOLVED for score in defined(same, "exact_match_test")) / len(same)
-  return _maps(runs, most, "exact_match_test", solved)
+  return _maps(runs, most, "exact_match_test", _solved)
 
 
 def branch_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:

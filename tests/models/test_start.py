@@ -61,7 +61,7 @@ def test_every_map_and_norm_has_a_bias_that_starts_at_0_and_nothing_else_changes
     np.testing.assert_array_equal(value, 0 if path in apart else without[path])
 
 
-@pytest.mark.parametrize("mixer", ["attention", pytest.param("s5_gated", marks=pytest.mark.slow), "mamba"])
+@pytest.mark.parametrize("mixer", ["attention", "s5_gated", "mamba"])
 def test_biases_do_something_the_same_in_one_pass_as_token_by_token(start, mixer):
   model, params = start(mixer=mixer, bias=True, positions="both" if mixer == "attention" else "none")
   keys = iter(jax.random.split(jax.random.key(1), 100))
