@@ -7,6 +7,8 @@ An objective that is in the registry is on it, with its defaults. A part: `--onl
 same command with more goes on from there. Other parts, each a sweep by itself:
 
     objectives.py:part=heads            the number of heads of multi_token on G(2,5), from next_token to the supervision of teacherless
+    objectives.py:part=variants         other tasks on G(2,5): an inner node is asked for, the question stands before the edges, training
+                                        graphs are trees; next_token, reversed, teacherless, and the two best of the ladder
     objectives.py:part=architectures    all objectives that a recurrence can have, on Mamba and gated S5, on G(2,4) and G(2,5)
     objectives.py:part=rates            three learning rates on G(3,4), a graph, and from seed 100 on, that no other part uses: what the
                                         one rate of all others was chosen by
@@ -58,7 +60,8 @@ NATIVE = {
         ways=[{"objective.name": name} for name in ("next_token", "joint_multi_token", "belief_state", "next_latent")],
         graphs=((2, 10), (5, 5), (7, 7))),
 }
-PARTS = ("ladder", "heads", "architectures", "rates")
+VARIANTS = ({"task.query": "inner"}, {"task.layout": "query_first"}, {"task.dead_ends": 1})
+PARTS = ("ladder", "heads", "variants", "architectures", "rates")
 RATES = (2e-3, 4e-3, 8e-3)
 
 
@@ -95,6 +98,9 @@ def sweep(arg: str = ""):
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]
     return product(causal, scales.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)
   ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
+  if args.part == "variants":
+    best = [way for way in ways if way["objective.name"] in ("next_token", "teacherless", "future_summary", "joint_multi_token")]
+    return product(best, [graph(2, 5)], VARIANTS, seeds)
   if args.part == "rates":
     return product(ways, [graph(3, 4)], {"optimizer.learning_rate": RATES}, {"seed": range(100, 100 + args.num_seeds)})
   graphs = chain([graph(*shape) for shape in GRAPHS], [graph(3, 5) | UNEQUAL])

@@ -17,6 +17,11 @@ def runs_of(arg):
   return [run.config for pack in plan(base, module.sweep(arg)) for run in pack.runs]
 
 
+def common(run):
+  """What may not differ between objectives that are compared."""
+  return {name: value for name, value in run.fields.items() if name.partition(".")[0] in ("model", "optimizer", "train", "data")}
+
+
 @pytest.mark.parametrize("scale", ("cpu", "paper"))
 def test_every_way_of_training_is_on_every_graph_of_the_ladder_at_one_setting(scale):
   runs = runs_of(f"scale={scale},num_seeds=2")
@@ -25,14 +30,22 @@ def test_every_way_of_training_is_on_every_graph_of_the_ladder_at_one_setting(sc
   assert {(run.method, str(run.task), run.seed) for run in runs} == set(itertools.product(ways, graphs, (0, 1)))
   assert len(graphs) == 6 and any(run.task.answers_vary for run in runs)
   assert {(run.task.degree, run.task.length) for run in runs} == {(2, 4), (2, 5), (3, 5), (2, 8), (5, 5)}
-  common = {name: value for name, value in runs[0].fields.items() if name.partition(".")[0] in ("model", "optimizer", "train", "data")}
-  assert all(common.items() <= run.fields.items() for run in runs)
+  assert all(common(runs[0]).items() <= run.fields.items() for run in runs)
 
 
 @pytest.mark.parametrize("scale", ("cpu", "paper"))
 def test_heads_go_from_next_token_to_all_of_the_path(scale):
   runs = runs_of(f"scale={scale},part=heads,num_seeds=1")
   assert sorted(run.objective.k for run in runs) == list(range(1, runs[0].task.length + 2))
+
+
+@pytest.mark.parametrize("scale", ("cpu", "paper"))
+def test_a_variant_of_the_task_differs_from_the_ladder_in_the_task_alone(scale):
+  runs, ladder = runs_of(f"scale={scale},part=variants,num_seeds=1"), runs_of(f"scale={scale},num_seeds=1")
+  assert {run.method for run in runs} == {"next_token", "reversed", "teacherless", "future_summary", "joint_multi_token"}
+  tasks = {str(run.task) for run in runs}
+  assert len(tasks) == 3 and len(runs) == 15 and not tasks & {str(run.task) for run in ladder}
+  assert all(common(ladder[0]).items() <= run.fields.items() for run in runs)
 
 
 @pytest.mark.parametrize("scale", ("cpu", "paper"))
@@ -61,7 +74,7 @@ def test_a_native_setting_has_its_objective_beside_next_token_prediction_on_the_
 
 
 @pytest.mark.parametrize("arg, said", [
-    ("part=head", "file argument part = 'head': must be one of ladder, heads, architectures, rates; did you mean 'heads'?"),
+    ("part=head", "file argument part = 'head': must be one of ladder, heads, variants, architectures, rates; did you mean 'heads'?"),
     ("native=next_laten", "file argument native = 'next_laten': must be one of token_order, .*; did you mean 'next_latent'?"),
     ("native=next_latent,part=heads", "file argument part = 'heads': must be left out"),
     ("native=next_latent,scale=cpu", "file argument scale = 'cpu': must be left out"),
