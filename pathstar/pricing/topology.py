@@ -37,7 +37,9 @@ class Chip:
   memory: int
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
-  utilisation: float  # share of the peak to assume where no compiler tells; of TPUs what the clock says of configs/paper.py on one v5e
+  # Share of the peak to assume where no compiler tells: for TPUs what the clock says of configs/paper.py on one v5e, for GPUs what its
+  # step took on an H100, whose products are as fast (results/paper).
+  utilisation: float
   clock: float | None = None  # Hz; None: its compiler has no clock (see clock.py)
   devices: int = 1
 
@@ -49,7 +51,7 @@ CHIPS = {
     "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9, 0.25, 1.75e9),
     "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9, 0.25, 1.75e9),
     "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, 0.25, 2.2e9, devices=2),
-    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.3),
+    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.09),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBIC = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
