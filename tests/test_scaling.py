@@ -31,7 +31,7 @@ def test_random_tokens_are_predicted_at_every_one_of_their_positions(tiny):
 @pytest.mark.slow
 def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path, monkeypatch):
   monkeypatch.setattr("sys.argv", ["pathstar", "bench", "--mixers=..."])
-  rows = list(compare.compare(fields, ["attention", "s5"], [4, 64], 1))
+  rows = list(compare.compare(fields, [{"model.mixer": "attention"}, {"model.mixer": "s5"}], [4, 64], 1))
   assert [(row["length"], row["mixer"]) for row in rows] == [(4, "attention"), (4, "s5"), (64, "attention"), (64, "s5")]
   assert all(row["ratio"] == 1 for row in rows if row["mixer"] == "attention")
   assert all(row["step_ms"] > 0 and row["parameters"] > 0 for row in rows)
@@ -44,17 +44,35 @@ def test_mixers_are_compared_length_by_length_and_written_down(fields, tmp_path,
 
 
 def test_a_pack_is_compared_with_a_run_alone(fields):
-  one, four = compare.compare(fields, ["attention"], [], 2, packs=[1, 4])
+  one, four = compare.compare(fields, [{}], [], 2, packs=[1, 4])
   assert (one["runs"], four["runs"]) == (1, 4) and one["parameters"] == four["parameters"]
   for row in (one, four):
     assert row["examples_per_second"] == pytest.approx(1e3 * row["runs"] * row["batch_size"] / row["step_ms_median"])
+
+
+def test_an_objective_is_compared_by_time_flops_and_parameters(fields):
+  first, heads = compare.compare(fields, [{"objective.name": "next_token"}, {"objective.name": "multi_token"}], [], 1)
+  assert (first["objective"], heads["objective"]) == ("next_token", "multi_token")
+  assert heads["parameters"] > heads["parameters_used"] == first["parameters_used"] == first["parameters"]
+  table = [[cell.strip() for cell in line.split("|")] for line in "\n".join(compare.markdown([first, heads])).splitlines()]
+  column = table[0].index("FLOPs over the first")
+  assert table[2][column] == "1.00" and float(table[3][column]) > 1
+
+
+def test_rows_of_an_old_file_are_shown_without_what_they_lack(fields):
+  row = next(compare.compare(fields, [{}], [], 1))
+  old = {name: value for name, value in row.items() if name not in ("objective", "parameters_used", "flops_per_step")}
+  assert "objective" not in "".join(compare.markdown([old])) and "peak MiB" in "".join(compare.markdown([old]))
 
 
 @pytest.mark.parametrize("flags, named", [
     (["--mixers=attention,manba"], "did you mean 'mamba'"),
     (["--mixers=mamba", "--lengths=32,x"], "--lengths = '32,x': must be integers >= 1 with commas between"),
     (["--packs=8,0"], "--packs = '8,0': must be integers >= 1 with commas between"),
-    (["--lengths=32"], "must come with --mixers"),
+    (["--objectives=next_tokens"], "did you mean 'next_token'"),
+    (["--objectives=next_token", "--lengths=32"], "--lengths: random tokens are for next_token alone"),
+    (["--lengths=32"], "--lengths: must come with --mixers"),
+    (["--out=somewhere"], "--out: must come with --mixers"),
 ])
 def test_what_can_not_be_compared_is_said_in_one_line(tiny_file, capsys, flags, named):
   assert cli.run(bench_command.main, [f"--config={tiny_file}", *flags]) == 2

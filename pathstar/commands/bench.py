@@ -1,4 +1,4 @@
-"""Measures speed: of one config against what this device can do, or of several mixers, packs and lengths in turn."""
+"""Measures speed: of one config against what this device can do, or of several mixers, objectives, packs and lengths in turn."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathstar.commands import cli
 from pathstar.devices.mesh import cores_as_devices
 from pathstar.errors import UserError, require
+from pathstar.grid import product
 from pathstar.pricing import bench, compare
 from pathstar.reports.rows import begin
 
@@ -18,16 +19,17 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--repeats", type=int, default=8, help="timed dispatches")
   parser.add_argument("--json", help="file to write the figures to as well")
   parser.add_argument("--mixers", help="compare the training step of these instead, in turn: attention,s5_gated,mamba")
+  parser.add_argument("--objectives", help="compare the training step of these instead, in turn: next_token,multi_token,belief_state")
   parser.add_argument("--packs", help="compare the training step of packs of so many runs instead, in turn: 1,8,32")
   parser.add_argument("--lengths", help="with --mixers: on random tokens of these lengths: 32,128,512,2048")
-  parser.add_argument("--out", help="with --mixers or --packs: folder to write tables and a figure to as well")
+  parser.add_argument("--out", help="with --mixers, --objectives or --packs: folder to write tables and a figure to as well")
   if any(word.startswith("--packs") for word in argv):
     cores_as_devices()
   args, loaded = cli.parse(parser, argv)
-  if args.mixers or args.packs:
+  if args.mixers or args.objectives or args.packs:
     return _compare(loaded.config, args)
   if args.lengths or args.out:
-    raise UserError("--lengths and --out: must come with --mixers")
+    raise UserError(f"--{'lengths' if args.lengths else 'out'}: must come with --mixers, --objectives or --packs")
   figures = bench.measure(loaded.resolve(), args.repeats)
   for name, value in figures.items():
     print(f"{name:32} {value:,.4g}" if isinstance(value, float) else f"{name:32} {value}")
@@ -38,13 +40,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _compare(fields, args) -> int:
-  """`--mixers` and `--packs`: see compare.py."""
-  mixers = args.mixers.split(",") if args.mixers else [fields.model.mixer]
+  """`--mixers`, `--objectives` and `--packs`: see compare.py."""
+  if args.lengths and args.objectives:
+    raise UserError("--lengths: random tokens are for next_token alone; must be left out with --objectives")
+  each = lambda name, words: [{name: word} for word in words.split(",")] if words else [{}]
+  ways = product(each("model.mixer", args.mixers), each("objective.name", args.objectives))
   lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
   if args.out:
     begin(pathlib.Path(args.out))
   rows = []
-  measured = (rows.append(row) or row for row in compare.compare(fields, mixers, lengths, args.repeats, packs))
+  measured = (rows.append(row) or row for row in compare.compare(fields, ways, lengths, args.repeats, packs))
   for line in compare.markdown(measured):
     print(line, flush=True)
   if args.out:

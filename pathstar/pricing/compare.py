@@ -1,8 +1,8 @@
-"""What a training step costs by mixer, runs in a pack and sequence length: timed in turn in one process, so that all see the same machine.
+"""What a training step costs by mixer, objective, runs in a pack and length, timed in turn in one process: all see the same machine.
 
 On the config's own task, or (`lengths`) on random tokens of that many positions, every one of which is predicted: graphs of a path-star
-task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=... --packs=...` prints and
-draws it.
+task that long would change the vocabulary and the share of the target as well. `pathstar bench --mixers=... --objectives=... --packs=...`
+prints and draws it.
 """
 
 import dataclasses
@@ -22,11 +22,12 @@ from pathstar.reports import figures
 from pathstar.reports.rows import PROVENANCE, begin, read_csv, write_csv
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
+from pathstar.training import flops
 from pathstar.training.feed import device_batches
-from pathstar.training.program import abstract_inputs, compile_program, pack_values
+from pathstar.training.program import abstract_inputs, compile_program, pack_values, parameter_counts
 
-COLUMNS = ("mixer", "runs", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "examples_per_second", "peak_mib",
-           "parameters")
+COLUMNS = ("mixer", "objective", "runs", "inputs", "length", "batch_size", "step_ms", "step_ms_median", "ratio", "examples_per_second",
+           "peak_mib", "parameters", "parameters_used", "flops_per_step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,24 +80,25 @@ def prepare(configs: Sequence[config.Config]) -> tuple[Callable[[], float], dict
   peak = (memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes)
   return dispatch, {
       "mixer": resolved.fields["model.mixer"],
+      "objective": resolved.fields["objective.name"],
       "runs": len(configs),
       "inputs": str(resolved.task) if not isinstance(resolved.task, RandomTokens) else "random tokens",
       "length": resolved.input_length,
       "batch_size": resolved.train.batch_size,
       "peak_mib": peak / 2**20,
-      "parameters": sum(x.size for x in jax.tree.leaves(program.abstract_state["params"])) // len(configs),
+      "flops_per_step": flops.of_step(resolved, mesh.devices.flat[0].platform).total,
+      **parameter_counts(resolved),
   }
 
 
-def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int, packs: Sequence[int] = (1,)) -> Iterator[dict]:
-  """One row (see COLUMNS) per length, mixer and number of runs in a pack.
+def compare(fields, ways: Sequence[dict], lengths: Sequence[int], repeats: int, packs: Sequence[int] = (1,)) -> Iterator[dict]:
+  """One row (see COLUMNS) per length, way (fields that it sets, as {"model.mixer": "s5"}) and number of runs in a pack.
 
-  `ratio`: a step's time over that of the first mixer and pack, median over rounds of taking turns. `examples_per_second`: of all runs of a
+  `ratio`: a step's time over that of the first way and pack, median over rounds of taking turns. `examples_per_second`: of all runs of a
   pack together, at its median; two packs of one run each, one after the other, have that of one run.
   """
-  one = lambda mixer, seed: config.resolve(config.override(fields, {"model.mixer": mixer, "seed": seed}), given=())
-  pack = lambda mixer, runs: [one(mixer, seed) for seed in range(runs)]
-  resolved = [pack(mixer, runs) for mixer in mixers for runs in packs]
+  one = lambda way, seed: config.resolve(config.override(fields, way | {"seed": seed}), given=())
+  resolved = [[one(way, seed) for seed in range(runs)] for way in ways for runs in packs]
   for length in lengths or (None,):
     settings = [prepare(runs if length is None else [on_random_tokens(one, length) for one in runs]) for runs in resolved]
     for dispatch, _ in settings:  # the first is not counted
@@ -108,16 +110,34 @@ def compare(fields, mixers: Sequence[str], lengths: Sequence[int], repeats: int,
                      "examples_per_second": 1e3 * known["runs"] * known["batch_size"] / median}
 
 
+_SHOWN = {  # heading -> text of a row
+    "inputs": lambda row, first: row["inputs"],
+    "length": lambda row, first: str(row["length"]),
+    "batch": lambda row, first: str(row["batch_size"]),
+    "mixer": lambda row, first: row["mixer"],
+    "objective": lambda row, first: row["objective"],
+    "runs": lambda row, first: str(row["runs"]),
+    "ms a step": lambda row, first: f"{row['step_ms']:,.1f}",
+    "median": lambda row, first: f"{row['step_ms_median']:,.1f}",
+    "over the first": lambda row, first: f"{row['ratio']:.2f}",
+    "FLOPs over the first": lambda row, first: f"{row['flops_per_step'] / first['flops_per_step']:.2f}",
+    "examples/s": lambda row, first: f"{row['examples_per_second']:,.0f}",
+    "peak MiB": lambda row, first: f"{row['peak_mib']:,.1f}",
+    "parameters": lambda row, first: f"{row['parameters']:,}",
+    "kept": lambda row, first: f"{row['parameters_used']:,}",
+}
+_LATER = {"objective": "objective", "FLOPs over the first": "flops_per_step", "kept": "parameters_used"}  # columns that old files lack
+
+
 def markdown(rows: Iterable[dict]) -> Iterator[str]:
   """Markdown, line by line as rows come."""
-  for number, row in enumerate(rows):
-    if number == 0:
-      head = ("inputs", "length", "batch", "mixer", "runs", "ms a step", "median", "over the first", "examples/s", "peak MiB", "parameters")
-      yield "| " + " | ".join(head) + " |\n|" + "---|" * len(head)
-    cells = (row["inputs"], str(row["length"]), str(row["batch_size"]), row["mixer"], str(row["runs"]), f"{row['step_ms']:,.1f}",
-             f"{row['step_ms_median']:,.1f}", f"{row['ratio']:.2f}", f"{row['examples_per_second']:,.0f}", f"{row['peak_mib']:,.1f}",
-             f"{row['parameters']:,}")
-    yield "| " + " | ".join(cells) + " |"
+  first = None
+  for row in rows:
+    if first is None:
+      first = row
+      shown = [name for name in _SHOWN if _LATER.get(name, "inputs") in row]
+      yield "| " + " | ".join(shown) + " |\n|" + "---|" * len(shown)
+    yield "| " + " | ".join(_SHOWN[name](row, first) for name in shown) + " |"
 
 
 def draw(rows: Sequence[dict]) -> Figure:
