@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+import jax
 import pytest
 
 import pathstar
@@ -61,3 +62,11 @@ def test_what_is_recorded(monkeypatch):
   assert said["random"] == random.GENERATOR == "threefry2x32" and said["python"] and said["jax"] and said["devices"]
   if (ROOT / ".git").exists():
     assert re.fullmatch(r"[0-9a-f]{12}\+?", said["commit"])
+
+
+def test_the_command_is_told_however_it_was_started_and_so_is_a_precision_from_outside(monkeypatch):
+  monkeypatch.setattr("sys.argv", ["/somewhere/pathstar/__main__.py", "train", "--config=quickstart"])
+  assert environment.environment()["command"] == "pathstar train --config=quickstart"
+  assert "matmul_precision" not in environment.environment()
+  with jax.default_matmul_precision("highest"):
+    assert environment.environment()["matmul_precision"] == "highest"

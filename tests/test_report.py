@@ -15,6 +15,7 @@ from pathstar.errors import UserError
 from pathstar.reports import claims, report, scoreboard
 from pathstar.reports.rows import read_csv, write_csv
 from pathstar.reports.scale import GRAPHS, PAPER, SMALL, scale_of
+from pathstar.storage import workdir
 
 ROOT = pathlib.Path(__file__).parent.parent
 REPORTS = sorted(folder.parent for folder in (ROOT / "results").glob("*/runs.csv"))
@@ -79,6 +80,19 @@ def test_runs_that_learned_nothing_decide_nothing():
   assert verdict("5", [run(objective="teacherless")]) == "undecided"
   assert verdict("7", [run(order="reversed", **{f"position_{k}_step_95": math.nan for k in range(1, 5)})]) == "undecided"
   assert verdict("11", [run(objective="branch_only", length=length, branch_step=math.nan) for length in (3, 4)]) == "undecided"
+
+
+@pytest.mark.parametrize("number", ["1", "3", "4"])
+def test_a_run_that_does_not_follow_edges_yet_decides_nothing_and_is_named(number):
+  early = run(exact_match_test=0.0, exact_match_train=0.0, branch_accuracy=0.1, branch_entropy=0.5, cheat_accuracy=0.07,
+              cheat_step=math.nan)
+  claim = next(claim for claim in claims.CLAIMS if claim.number == number)
+  told = claims.verdict(claim, [run(), early | {"problem": "G(5,5)"}])
+  assert (told.word, told.cases[0].of, told.cases[-1].of) == ("held in 1 of 1", 1, 0)
+  assert told.cases[-1].setting == "G(5,5), edges not learned" and "0.07" in told.found
+  assert verdict(number, [early]) == "undecided" and verdict("2", [early]) == "not held in 1"
+  # One that plans without following edges has an answer, and not the paper's.
+  assert verdict(number, [early | {"exact_match_test": 0.9, "branch_accuracy": 0.9}]) == "not held in 1"
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.number)
@@ -204,6 +218,21 @@ def test_a_claim_has_a_line_for_each_scale_even_within_one_report(tmp_path):
   assert [[cell.strip() for cell in cells] for cells in lines] == [
       ["CPU", "1 of 1", ""], ["the paper's graphs, small model, CPU", "1 of 2", "1 of 1"], ["the paper's scale, CPU", "1 of 1", ""]]
   assert "**1 of 2 (9 to 91 %) agree at length 5 and more**. The paper's graphs, small model, CPU, 2 runs" in scoreboard.markdown(tmp_path)
+
+
+def test_a_report_of_several_sweeps_names_the_command_of_each_and_is_made_for_the_claims_of_each(tmp_path):
+  folders = [tmp_path / name for name in ("failure", "targets")]
+  shared = {"commit": "abc", "devices": ["cpu:cpu"], "cpu": "2 cores", "python": "3", "packs": {}}
+  for folder in folders:
+    folder.mkdir()
+    workdir.write_json(folder / "sweep.json", shared | {"command": f"pathstar sweep --config=configs/claims/{folder.name}.py:scale=graphs"})
+  source = report.provenance(folders)
+  runs = [run(), run(order="reversed", exact_match_test=1.0)]
+  page = report.readme("both", runs, source, [], claims.verdicts(runs, source), 24)
+  assert page.count("- command: ") == 2 and page.count("- commit: `abc`") == page.count("- hardware: ") == 1
+  assert "**Claim 1.**" in page and "**Claim 6.**" in page
+  alone = report.provenance(folders[:1])
+  assert "others" not in alone and "**Claim 6.**" not in report.readme("one", runs, alone, [], claims.verdicts(runs, alone), 24)
 
 
 def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path):

@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
   name = out.as_posix() if args.out else pathlib.Path(args.workdir[0]).name
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
-    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders[0]), args.panels)
+    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders), args.panels)
   elif find_csv(out, "curves").exists():
     report.draw(out, name, args.panels)
   elif (out / "runs.csv").exists():  # of `pathstar bench`

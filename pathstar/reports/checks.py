@@ -77,6 +77,25 @@ def reaches(threshold: float, column: str, words: str) -> Callable[[Sequence[dic
   return check
 
 
+def _early(row: dict) -> bool:
+  """Whether a run is worse than a guess of the arm, as it has not learned to follow edges: what comes of its first move is open."""
+  return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] < row["chance"] - _margin(row)
+
+
+def once_edges_are_followed(check: Callable[[Sequence[dict]], Told]) -> Callable[[Sequence[dict]], Told]:
+  """The check of those runs that have learned to follow edges. How far the others got is said, and decides nothing."""
+  def told(runs):
+    early = [row for row in runs if _early(row)]
+    found = check(able) if (able := [row for row in runs if not _early(row)]) else Told(0, 0, "")
+    measured = lambda rows: f"{len(rows)} run{'s' * (len(rows) > 1)}: accuracy along a wrong arm {span(rows, 'cheat_accuracy', '.2f')}"
+    cases = [Case(f"{key[0]}, edges not learned", measured(rows)) for key, rows in groups(early).items()]
+    late = "; ".join(f"{case.setting}: {case.measured}" for case in cases)
+    return Told(found.held, found.of, "; ".join(filter(None, (found.found, late))), [*found.cases, *cases])
+
+  return told
+
+
+@once_edges_are_followed
 def fails(runs):
   near = lambda row: _guesses(row) and _guesses(row, "exact_match_train")
   held, of, said, cases = _each(runs, near, "exact_match_test")
@@ -89,6 +108,7 @@ def fails(runs):
   return Told(held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{often}", cases)
 
 
+@once_edges_are_followed
 def indecipherable(runs):
   relative = [row | {"entropy": row["branch_entropy"] / math.log(row["degree"])} for row in runs]
   held, of, said, cases = _each(relative, lambda row: row["entropy"] >= EVEN and row["legal_mass"] >= SOLVED, "entropy", 3)
@@ -96,6 +116,7 @@ def indecipherable(runs):
   return Told(held, of, f"entropy over legal first moves, of log(degree), {said}; probability on legal moves {legal}", cases)
 
 
+@once_edges_are_followed
 def cheat_comes_first(runs):
   stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * _margin(row)
   held, of, _, cases = _each(runs, stays, "cheat_step")

@@ -156,9 +156,10 @@ def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
 
 
 def is_made_for(claim: Claim, runs: Sequence[dict], source: dict) -> bool:
-  """Whether a report's command is of the claim's config, or of another whose runs differ in what the claim compares."""
-  config = re.search(r"--config=(?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", source.get("command", ""))
-  return config is not None and (config[1] == claim.config or config[1] in claim.also and differs(claim, runs))
+  """Whether a report's command, or one of several, is of the claim's config, or of another whose runs differ in what the claim compares."""
+  commands = (each.get("command", "") for each in (source, *source.get("others", ())))
+  configs = {found[1] for command in commands if (found := re.search(r"--config=(?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", command))}
+  return bool(claim.about(runs)) and (claim.config in configs or bool(configs & set(claim.also)) and differs(claim, runs))
 
 
 def differs(claim: Claim, runs: Sequence[dict]) -> bool:

@@ -47,29 +47,41 @@ def _counts(parameters: int, rows: Sequence[dict]) -> str:
   return f"{parameters:,}" + ("" if math.isnan(kept) or kept == parameters else f" ({kept:,.0f} kept)")
 
 
-def provenance(folder: pathlib.Path) -> dict:
-  """Where results come from: command, commit, hardware and versions of the sweep or run in `folder`."""
+def provenance(folders: Sequence[pathlib.Path]) -> dict:
+  """Where results come from: command, commit, hardware and versions of the sweep or run in the first folder, and `others` of the rest."""
+  first, *others = map(_recorded, folders)
+  return first | ({"others": others} if others else {})
+
+
+def _recorded(folder: pathlib.Path) -> dict:
   for name in ("sweep.json", workdir.ENVIRONMENT):
     if (folder / name).exists():
-      return {k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs")}
+      return {k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs", "raised")}
   return {}
+
+
+def _made(source: dict) -> list[str]:
+  """A README's lines about where results come from."""
+  versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
+  precision = [f"matrix products of float32 at precision `{source['matmul_precision']}`"] if "matmul_precision" in source else []
+  return [
+      f"- command: `{source.get('command', 'unknown')}`",
+      f"- commit: `{source.get('commit', 'unknown')}` (its configs may differ from today's)",
+      *(f"- grown by: `{more['command']}`, commit `{more['commit']}`" for more in source.get("grown", ())),
+      "; ".join([f"- hardware: {', '.join(source.get('devices', ['unknown']))}", source.get("cpu", "unknown CPU"), *precision]),
+      f"- versions: {versions}"]
 
 
 def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict], panels: int) -> str:
   """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
   seconds = sum(row["train_seconds"] for row in runs)
-  versions = ", ".join(f"{k} {source[k]}" for k in ("python", "jax", "flax", "optax") if k in source)
   settings, lines = len(groups(runs)), markdown(runs).splitlines()
   rest = [f"... and {len(lines) - _MAX_LINES} more, in [table.md](table.md)", ""] if len(lines) > _MAX_LINES else []
   planning = grids.planning(runs)
   said = [f"**Claim {v.claim.number}.** {v.claim.text} **{v.word}**: {v.found}\n" for v in verdicts]
   return "\n".join([
       f"# {name}", "",
-      f"- command: `{source.get('command', 'unknown')}`",
-      f"- commit: `{source.get('commit', 'unknown')}` (its configs may differ from today's)",
-      *(f"- grown by: `{more['command']}`, commit `{more['commit']}`" for more in source.get("grown", ())),
-      f"- hardware: {', '.join(source.get('devices', ['unknown']))}; {source.get('cpu', 'unknown CPU')}",
-      f"- versions: {versions}",
+      *dict.fromkeys(line for each in (source, *source.get("others", ())) for line in _made(each)),  # what they share once
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
       *([f"- note: {source['note']}"] if "note" in source else []), "",
       *said,

@@ -17,6 +17,7 @@ _PACKAGE = pathlib.Path(__file__).parent.parent
 
 def environment() -> dict:
   """As recorded in environment.json and sweep.json."""
+  precision, called = jax.config.jax_default_matmul_precision, pathlib.Path(sys.argv[0]).name
   return {
       "python": platform.python_version(),
       **{name: metadata.version(name) for name in _PACKAGES},
@@ -25,7 +26,8 @@ def environment() -> dict:
       "processes": jax.process_count(),
       "random": GENERATOR,
       "commit": commit(),
-      "command": " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+      "command": " ".join(["pathstar" if called == "__main__.py" else called, *sys.argv[1:]]),  # as of `python -m pathstar`
+      **({"matmul_precision": precision} if precision else {}),  # JAX_DEFAULT_MATMUL_PRECISION: of a GPU's float32 what it is by default
   }
 
 
