@@ -5,8 +5,8 @@
 
 Sums of 3 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no
 training example holds, against `data.num_train`. Expected: teacherless is above next_token at the same number of
-examples. cpu: three plain blocks, 64 runs, about 25 minutes on two cores. paper: 5 digits and the 12-layer model, 1
-hour on an H200 (by `pathstar plan`, at 30 % of its peak).
+examples. cpu: three plain blocks, 64 runs, about 25 minutes on two cores. paper: 5 digits and the 12-layer model, 3
+hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 """
 
 from pathstar import scales
