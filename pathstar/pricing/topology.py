@@ -38,7 +38,7 @@ class Chip:
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
   # Share of the peak to assume where no compiler tells: for TPUs what the clock says of configs/paper.py on one v5e, for GPUs what its
-  # step took on an H100, whose products are as fast (results/paper).
+  # step took on an H100, whose products are as fast (results/gpu).
   utilisation: float
   clock: float | None = None  # Hz; None: its compiler has no clock (see clock.py)
   devices: int = 1
