@@ -1,5 +1,7 @@
-"""Fixtures of all tests: a config small enough for any test, and models trained for a moment."""
+"""Fixtures of all tests: a config small enough for any test, models trained for a moment, and finished runs made up."""
 
+import json
+import math
 import os
 import pathlib
 
@@ -24,6 +26,7 @@ import pytest
 
 from pathstar import config
 from pathstar.devices.mesh import make_mesh
+from pathstar.storage import workdir
 from pathstar.training import data, signals
 from pathstar.training.program import compile_program, pack_values
 
@@ -95,3 +98,26 @@ def steps():
 def fit(steps):
   """fit(configs) -> parameters with leading run axis after the configs' training, by the program that training uses."""
   return lambda *configs: steps(*configs)[1]["params"]
+
+
+@pytest.fixture
+def made(tiny, tmp_path):
+  """made(cells, folder) writes finished runs with made-up metrics: exact match and curves follow from the seed and `score(cell)`."""
+  def make(cells, folder="runs", score=lambda cell: 0.5, steps=20):
+    for cell in cells:
+      one = config.resolve(config.override(config.default(), tiny.fields | cell), given=())
+      place = workdir.make(tmp_path / folder / "-".join(f"{k}={v}" for k, v in cell.items()).replace("/", "_"))
+      value = score(cell)
+      scores = {f"eval/{split}/{name}": value for split in ("test", "train") for name in ("exact_match", "branch_accuracy", "loss")}
+      scores |= {"eval/test/cheat_accuracy": 1.0, "eval/test/legal_mass": 1.0, "eval/test/branch_entropy": math.log(2),
+                 "eval/test/snowball_prediction": 0.3, "eval/test/token_error": 0.1, "eval/test/own/metric": 0.25,
+                 "eval/test/length": 99.0, "eval/test/position_bias": 0.125}
+      scores |= {f"eval/test/position_{k}/{name}": value for k in range(one.task.answer_length) for name in ("accuracy", "loss")}
+      workdir.write_json(place / workdir.CONFIG, dict(one.fields))
+      rows = [{"step": step} | scores | ({"train/loss": 1.0, "train/accuracy": 0.5} if step else {}) for step in range(0, steps + 1, 10)]
+      (place / workdir.METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+      workdir.write_json(place / workdir.RESULT, {"status": "done", "steps": steps, "train_seconds": 1.0, "parameters": 100,
+                                                  "parameters_used": 100, **scores})
+    return tmp_path / folder
+
+  return make
