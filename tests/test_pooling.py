@@ -186,6 +186,12 @@ def test_claims_that_compare_are_told_where_there_is_something_to_compare(made):
   assert "9a errors do not snowball: " in told([*alone, {"task.length": 5, "task.num_nodes": 14, "seed": 0}], "lengths")
 
 
+def test_lengths_of_several_widths_are_compared_width_by_width(made):
+  cells = [{"model.width": width, "task.length": length, "task.num_nodes": 10 + length} for width in (16, 32) for length in (3, 4)]
+  runs = [row | {"parameters": 100 * number} for number, row in enumerate(as_read(collect([made(cells)])[0]))]
+  assert {title: {row["length"] for row in lot} for title, lot in split(runs, "length").items()} == {"width 16": {3, 4}, "width 32": {3, 4}}
+
+
 def test_what_a_mixer_has_fields_for_is_told_by_its_name(made):
   cells = [{"model.mixer": mixer, "task.length": n, "task.num_nodes": 14} for mixer in ("attention", "mamba") for n in (3, 4)]
   runs = as_read(collect([made(cells)])[0])

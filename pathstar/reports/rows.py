@@ -129,14 +129,15 @@ def apart(runs: Sequence[dict], *same: str) -> list[str]:
 
 def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
   """The runs in lots within which those alike in `same` differ in their seed alone; by what tells the lots apart, in words."""
-  names = _enough([parts(row) for row in runs], apart(runs, *same))
+  known = [parts(row) | {"same": tuple((row | parts(row))[name] for name in same)} for row in runs]
+  names = _enough(known, sorted(apart(runs, *same), key=lambda name: name == "parameters"), ["same"])  # which follow from the others
   return by(runs, lambda row: ", ".join(in_words(name, parts(row)[name]) for name in names))
 
 
-def _enough(known: Sequence[dict], names: Iterable[str]) -> list[str]:
-  """Those of the names that tell apart what all of them do, the first ones first: a mixer's fields say no more than its name."""
+def _enough(known: Sequence[dict], names: Iterable[str], given: Sequence[str] = ()) -> list[str]:
+  """Those of the names that tell apart what all of them do beside `given`, the first first: a mixer's fields say no more than its name."""
   kept: list[str] = []
-  lots = lambda names: len({tuple(one[name] for name in names) for one in known})
+  lots = lambda names: len({tuple(one[name] for name in (*given, *names)) for one in known})
   for name in names:
     if lots([*kept, name]) > lots(kept):
       kept.append(name)
