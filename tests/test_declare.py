@@ -12,6 +12,7 @@ from pathstar.config import registry
 from pathstar.config.declare import cast, declared
 from pathstar.errors import UserError
 from pathstar.objectives.next_token import NextToken
+from pathstar.reports import registered
 from pathstar.sweeps.packs import plan
 
 
@@ -109,3 +110,24 @@ def test_numbers_never_change_value():
   for value, kind in ((3.5, int), (True, int), ("1e400", float), (float("inf"), float)):
     with pytest.raises(UserError):
       cast("x", value, declared(one(kind, default=kind(1)))["own"].kind)
+
+
+def test_a_class_whose_decorator_was_forgotten_is_told_so(monkeypatch):
+  class Forgotten(NextToken):
+    values = ("mine",)
+    mine: float = 1.0
+
+  monkeypatch.setitem(objectives.OBJECTIVES, "forgotten", Forgotten)
+  registry.clear()
+  try:
+    with pytest.raises(UserError, match=r"Forgotten \(.*\): .* must have @dataclasses.dataclass"):
+      config.schema()
+  finally:
+    monkeypatch.undo()
+    registry.clear()
+
+
+def test_where_a_registered_thing_comes_from_is_not_inherited(monkeypatch):
+  monkeypatch.setitem(objectives.OBJECTIVES, "everything", Everything)
+  with pytest.raises(UserError, match="objective everything: source and year: must be said by Everything itself"):
+    registered.markdown()

@@ -154,8 +154,13 @@ def test_only_takes_a_part_of_a_grid_everywhere(tiny, tmp_path, capsys):
   assert cli.run(report_command.main, [f"--workdir={tmp_path / 'runs'}", f"--out={tmp_path / 'out'}", "--only=seed=0"]) == 0
   assert len((tmp_path / "out" / "runs.csv").read_text().splitlines()) == 5
   for word, said in (("task.degre=2", "did you mean 'task.degree'"), ("task.degree", "must be written FIELD=VALUE"),
-                     ("task.degree=x", "task.degree = 'x': must be of type int"), ("task.degree=7", "none of the 8 cells is such")):
+                     ("task.degree=x", "task.degree = 'x': must be of type int"),
+                     ("task.degree=2,7", "--only task.degree = '7': must be one of 2, 3"),
+                     ("model.mamba_state=4", "--only model.mamba_state: none of the 8 runs uses it")):
     assert sweep(f"--only={word}") == 2 and said in capsys.readouterr().err
+    for main, more in ((sweep_command.main, "--status"), (report_command.main, f"--out={tmp_path / 'out'}")):  # of the six that there are
+      assert cli.run(main, [f"--workdir={tmp_path / 'runs'}", more, f"--only={word}"]) == 2
+      assert said.replace("8 runs", "6 runs") in capsys.readouterr().err
 
 
 CONSTANT = {"optimizer.schedule": "constant", "train.num_steps": 15, "train.log_every": 10, "train.checkpoint_every": 10, "eval.every": 10}

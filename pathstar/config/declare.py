@@ -4,6 +4,7 @@ A field is declared once, beside the code that uses it, as a field of a dataclas
 """
 
 import dataclasses
+import inspect
 import math
 import sys
 import types
@@ -46,6 +47,8 @@ class Field:
 
 def declared(owner: type, leave_out: Iterable[str] = ()) -> dict[str, Field]:
   """The fields that a class declares, by name. Raises UserError on one that can't be a config field."""
+  if not dataclasses.is_dataclass(owner) or "__dataclass_fields__" not in vars(owner) and inspect.get_annotations(owner):
+    raise UserError(f"{owner.__name__} ({owner.__module__}): must have @dataclasses.dataclass(frozen=True) above it")
   found = {}
   for field in dataclasses.fields(owner):
     if field.name not in leave_out:

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
 from pathstar import evals, models, objectives, tasks
 from pathstar.config import sections
 from pathstar.config.declare import Field, Kind, cast, declared
-from pathstar.errors import UserError, nearest, shown
+from pathstar.errors import UserError, choose, nearest, shown
 from pathstar.models.fields import ModelFields
 from pathstar.tasks.files import Files
 
@@ -18,6 +18,7 @@ VALUE_FIELDS = ("seed", "optimizer.learning_rate", "optimizer.weight_decay")
 # Fields that may change between two starts of one workdir: they do not change what is computed.
 FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints", "task.train_file", "task.test_file")  # not: what these hold
 
+T = TypeVar("T")
 SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}
 # Every field of version 0.1, which recorded them all, in use or not.
 VERSION_0_1 = tuple(f"{section}{name}" for section, names in {
@@ -161,8 +162,11 @@ def set_on_purpose(flat: Mapping[str, Any]) -> list[str]:
   return [name for name, field in schema().items() if flat[name] != field.default]
 
 
-def selection(words: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
-  """`FIELD=VALUE[,VALUE...]`, several of which must all hold -> whether the fields of a run are among these. Raises UserError."""
+def selected(items: Sequence[T], words: Sequence[str], fields: Callable[[T], Mapping[str, Any]]) -> list[T]:
+  """Those of the items whose fields are among `FIELD=VALUE[,VALUE...]`, several of which must all hold.
+
+  Raises UserError, also on a value that no item has: it would do nothing.
+  """
   wanted = {}
   for word in words:
     name, equals, text = word.partition("=")
@@ -170,7 +174,16 @@ def selection(words: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
     if not equals:
       raise UserError(f"--only = {shown(word)}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
     wanted.setdefault(name, []).extend(cast_field(name, part) for part in text.split(","))
-  return lambda fields: all(name in fields and fields[name] in values for name, values in wanted.items())
+  for name, values in wanted.items() if items else ():
+    there = dict.fromkeys(str(of[name]) for of in map(fields, items) if name in of)
+    if not there:
+      raise UserError(f"--only {name}: none of the {len(items)} runs uses it")
+    for value in values:
+      choose(f"--only {name}", str(value), there)
+  found = [item for item in items if all(name in fields(item) and fields(item)[name] in values for name, values in wanted.items())]
+  if items and not found:
+    raise UserError(f"--only {' '.join(words)}: none of the {len(items)} runs is all of this")
+  return found
 
 
 def complete(config: Mapping) -> dict[str, Any]:

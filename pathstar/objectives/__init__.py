@@ -16,8 +16,10 @@ and overrides what differs from next-token prediction:
     logits(model, params, batch) -> logits_BxLxV its scores of the target, in one pass
     predict(model, params, batch, key) -> tokens_BxL
 
-`params` is {"model": ..., "objective": ...}; `batch` holds prefix_BxP, target_BxL and weight_BxL with the target already in `order`.
-Add one = one file + one line here.
+`params` is {"model": ..., "objective": ...}. `batch` has `prefix` (B, P), `target` and `weight` (B, L), and what `batch_keys` names of
+the task's examples, as `goal` (B,) or `arms`; `target`, `weight` and `answer` are already in `order`. An answer that is shorter than L ends
+in padding of weight 0: `lengths(batch)` says where. `weight(batch)` of next_token is `weight` with the branch token scaled.
+Add one = one file, and an import and an entry here.
 """
 
 from pathstar.objectives.belief_state import BeliefState

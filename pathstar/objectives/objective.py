@@ -105,23 +105,23 @@ class Objective:
     """The task's batch with its target in the objective's order. Its own inverse."""
     if self.order == "forward":
       return batch
-    length_B = self._lengths(batch)
+    length_B = self.lengths(batch)
     return {k: turned(v, length_B) if k in ("target", "weight", "answer") else v for k, v in batch.items()}
 
   def along_path(self, x_BxL: jax.Array, batch: dict) -> jax.Array:
     """Values by place in the target in the order of the path (0 = start), so that positions mean the same everywhere."""
-    return x_BxL if self.order == "forward" else turned(x_BxL, self._lengths(batch))
+    return x_BxL if self.order == "forward" else turned(x_BxL, self.lengths(batch))
 
   def at_branch(self, batch: dict) -> jax.Array:
     """Where in the target the branch token stands, bool (B, L) or (1, L)."""
     length = batch["target"].shape[1]
-    length_B = self._lengths(batch)
+    length_B = self.lengths(batch)
     ends_B = jnp.array([length]) if length_B is None else length_B
     place_B = self.task.branch + 0 * ends_B if self.order == "forward" else ends_B - 1 - self.task.branch
     return jnp.arange(length)[None] == place_B[:, None]
 
-  def _lengths(self, batch: dict) -> jax.Array | None:
-    """Number of tokens of each answer (B,) before the padding; None: no task's answers vary less."""
+  def lengths(self, batch: dict) -> jax.Array | None:
+    """Number of tokens of each answer (B,) before the padding; None: all have as many as the target, L."""
     return jnp.sum(batch["weight"] > 0, axis=1) if self.task.answers_vary else None
 
 

@@ -110,7 +110,7 @@ CLAIMS = (
           f"entropy >= {EVEN} log(degree) and probability on legal moves >= {SOLVED}",
           "entropy over legal first moves, of log(degree)", lot=by_length),
     Claim("4", "timeline", "the cheat comes first", "The cheat is learned first; then nothing is left that could teach the first move.",
-          "argued", "timeline", _next_token(), checks.cheat_comes_first,
+          "argued", "timeline", _next_token(has="cheat_accuracy"), checks.cheat_comes_first,
           f"the cheat reaches {SOLVED}, and the best score of the first move in all evaluations after is less than twice the margin of a "
           "guess above 1/degree", "the cheat is learned at; the first move after it, at best", lot=by_length),
     Claim("5", "targets", "teacherless fits train and test, or neither", "Teacherless training fits both train and test, or neither.",

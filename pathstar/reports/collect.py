@@ -6,7 +6,7 @@ import math
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pathstar import config
@@ -52,7 +52,7 @@ def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS
   Raises:
     UserError: there is none.
   """
-  found = _find(folders, config.selection(only))
+  found = config.selected(_find(folders), only, lambda run: run.config.fields)
   if not found:
     raise UserError(f"workdir = {', '.join(map(str, folders))!r}: holds no finished run (a folder with {workdir.RESULT})")
   differing = _differing([run.config for run in found])
@@ -70,8 +70,8 @@ def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS
   return runs, curves
 
 
-def _find(folders: Sequence[pathlib.Path], chosen: Callable[[Mapping], bool]) -> list[Found]:
-  """The chosen finished runs below the folders, each once."""
+def _find(folders: Sequence[pathlib.Path]) -> list[Found]:
+  """The finished runs below the folders, each once."""
   found, twice, damaged = {}, [], []
   for folder in folders:
     for file in sorted(folder.rglob(workdir.RESULT)):
@@ -85,9 +85,8 @@ def _find(folders: Sequence[pathlib.Path], chosen: Callable[[Mapping], bool]) ->
         damaged.append(str(error))
         continue
       key = json.dumps(run.config.identity, sort_keys=True)
-      if chosen(run.config.fields):
-        twice += [str(place)] * (key in found)
-        found.setdefault(key, run)
+      twice += [str(place)] * (key in found)
+      found.setdefault(key, run)
   for problem, names in (("found twice and count once", twice), ("damaged and left out", damaged)):
     if names:
       print(f"{len(names)} runs are {problem}: {'; '.join(names[:3])}{'; ...' * (len(names) > 3)}", file=sys.stderr)

@@ -137,10 +137,7 @@ def plan(base: ConfigDict, cells: Sequence[Cell], max_pack: int | None = None, g
   if errors:
     raise UserError(f"{len(errors)} of {len(cells)} cells are impossible:\n  {listed(errors)}")
   config.check_used(base, given, resolved.values())
-  chosen = config.selection(only)
-  runs = [run for run in _placed(list(resolved.values())) if chosen(run.config.fields)]
-  if not runs:
-    raise UserError(f"--only {' '.join(only)}: none of the {len(cells)} cells is such")
+  runs = config.selected(_placed(list(resolved.values())), only, lambda run: run.config.fields)
   but_steps = lambda one: tuple(str(value) for name, value in one.identity.items() if name != "train.num_steps")
   alike = collections.Counter(map(but_steps, resolved.values()))
   return packed([dataclasses.replace(run, everything=everything[run_id(run.config)], grows=alike[but_steps(run.config)] == 1)

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pathstar import config
 from pathstar.errors import UserError
@@ -52,15 +52,32 @@ class Entry:
 
 def read(folder: pathlib.Path, only: Sequence[str] = ()) -> list[Entry]:
   """All runs of the sweep in `folder`, or those of `FIELD=VALUE,...`, in the order of its plan. Raises UserError if there is none."""
+  return read_all([folder], only)[folder]
+
+
+def read_all(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> dict[pathlib.Path, list[Entry]]:
+  """As `read`, of several sweeps: what is chosen need not be in each."""
+  plans = {folder: _plan_of(folder, only) for folder in folders}
+  every = [(folder, path) for folder, plan in plans.items() for paths in plan["packs"].values() for path in paths]
+  fields = lambda place: plans[place[0]]["common"] | plans[place[0]]["runs"][place[1]]
+  chosen = set(config.selected(every, only, fields) if only else every)
+  return {folder: _entries(workdir.reach(folder), plan, lambda path: (folder, path) in chosen) for folder, plan in plans.items()}
+
+
+def _plan_of(folder: pathlib.Path, only: Sequence[str]) -> dict:
   folder = workdir.reach(folder)
   if not (folder / PLAN).exists():
     raise UserError(f"workdir = {str(folder)!r}: holds no sweep (it has no {PLAN}){_elsewhere(folder)}")
   plan = read_plan(folder)
   if only and "common" not in plan:
     raise UserError(f"--only: version 0.1 planned {folder}, and did not say which fields its runs have")
-  chosen, entries = config.selection(only), []
+  return plan
+
+
+def _entries(folder: pathlib.Path, plan: dict, chosen: Callable[[str], bool]) -> list[Entry]:
+  entries = []
   for planned, paths in plan["packs"].items():
-    for path in (path for path in paths if not only or chosen(plan["common"] | plan["runs"][path])):
+    for path in filter(chosen, paths):
       pack_id, result, damage = planned, {}, ""
       try:
         pack_id, _ = pack_of(folder, {planned: paths}, path)
@@ -150,7 +167,7 @@ def aligned(rows: Sequence[Sequence[object]]) -> str:
 
 def show(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> str:
   """The whole report as text; of several folders each line says which it is of."""
-  found = {folder: read(folder, only) for folder in folders}
+  found = read_all(folders, only)
   entries = [entry for one in found.values() for entry in one]
   at_work = [(folder, one) for folder, members in found.items() for one in running(folder, members)]
   now = [one for _, one in at_work]
