@@ -102,8 +102,7 @@ CLAIMS = (
           "exact match", lot=by_length, paper_at=dict(zip(_GRAPHS, ("48 to 50 %", "48 to 50 %", "19 to 20 %", "8 to 10 %")))),
     Claim("2", "failure", "a wrong arm is followed", "Forced onto a wrong arm, the model follows it: the Clever Hans cheat.",
           "96 to 100 %, but for G(20,5), which no model fits", "timeline", _next_token(has="cheat_accuracy"),
-          checks.reaches(FOLLOWS, "cheat_accuracy", "accuracy along a wrong arm"),
-          f"accuracy at the inner nodes of the wrong arm (whether its end follows is `end_follows_arm` in runs.csv) >= {FOLLOWS}",
+          checks.follows_a_wrong_arm, f"accuracy at the inner nodes of the wrong arm >= {FOLLOWS}; its last token may be the goal's copy",
           "accuracy along a wrong arm", paper_at=dict.fromkeys(_GRAPHS[:-1], "96 to 100 %") | {"G(20,5)": "no model fits"}),
     Claim("3", "failure", "the first move is an even guess", "The first move stays a uniform guess among the legal ones.",
           "argued", "first_move", lambda runs: on_grid(_next_token()(runs)), checks.indecipherable,
@@ -145,7 +144,7 @@ CLAIMS = (
           f"the median step is at least {STEEP} times as large with a node more, in at least two comparisons",
           "runs that learn the first move", paper_at=dict(zip(_GRAPHS, ("50.2 % right", "50.4 %", "18.9 %", "10.4 %", "4.5 %")))),
     Claim("12", "addition", "teacherless needs fewer additions", "Teacherless training learns addition from fewer examples.",
-          "a plot", "examples", lambda runs: [row for row in runs if row["task"] == "addition"], checks.fewer_examples,
+          "a plot of the talk", "examples", lambda runs: [row for row in runs if row["task"] == "addition"], checks.fewer_examples,
           f"teacherless is above next-token training where they differ by more than {NEAR}", "exact match, next_token and teacherless"),
 )
 

@@ -82,7 +82,7 @@ def summary(root: pathlib.Path, below: str = "") -> str:
     for place, where, said in said_of or [(("", ""), "", None)]:
       (held, of), lot = elsewhere.pop(place, (0, 0)), place[1]
       rate = (lambda held, of: f"{held} of {of}") if below else _rate
-      counted = "not run" if said is None else rate(said.held, said.of) if said.of else said.word
+      counted = "no report of its own" if said is None else rate(said.held, said.of) if said.of else said.word
       rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
@@ -156,12 +156,16 @@ def write(root: pathlib.Path) -> None:
           "budgets (`pathstar/presets.py`), or, where it says so, a small model on the paper's graphs (`scale=graphs`); every claim's "
           "config has a setting of the paper's model, graphs and data too, for up to 100 epochs (`scale=paper`). Which scale a run is of "
           "goes by its graph, its node ids and the size of its model. The paper's numbers stand here as later work and notes on it quote "
-          "them.",
+          "them. Reports of ways of training side by side (objectives/) are not counted.",
           "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in "
           "minutes, and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports "
           "of earlier settings stay beside the last, and `other runs` counts, by the same check, every report that can tell.",
           "Rates are of runs (for claims 11 and 12: of comparisons) that agree, of those that can tell, with Wilson's 95 % interval of "
           f"seeds alone; numbers are means over seeds, with their range. A guess is an exact match within {NEAR} of 1/degree (or a quarter "
           "of it, if that is less). Scores are of held-out problems but for `train`. Length 4 is told apart: there the goal is two lookups "
-          "from the first move, and in the paper all paths are longer.")),
+          "from the first move, and in the paper all paths are longer. That was decided when runs at length 4 were seen to plan; their "
+          "node ids and numbers of steps are not those of length 5.",
+          "A run that is below a guess because it has not learned to follow edges decides nothing of claims 1, 3 and 4, a rule that came "
+          "with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an arm "
+          "are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
       summary(root), markdown(root)]))
