@@ -42,32 +42,42 @@ def count_work(packs: Sequence[Pack], platform: str) -> list[Work]:
 
 
 def compile_packs(works: Sequence[Work], chosen: Layout, everything: bool, give_up: bool) -> dict[str, Compiled]:
-  """Pack id -> what the compiler says, of the ends of each kind or of everything; `give_up` at the first too large."""
+  """Pack id -> what the compiler says, of the ends of each kind or of everything; `give_up` at the first too large.
+
+  Below a largest of its kind that does not fit, the next ones are compiled until one does: only what fits has a time.
+  """
   kinds: dict[tuple, list[Work]] = {}
   for work in works:  # most arithmetic first
     kinds.setdefault(work.kind, []).append(work)
   for group in kinds.values():
-    group.sort(key=lambda work: work.step_flops)
-  ends = [group[-1] for group in kinds.values()] + [group[0] for group in kinds.values() if len(group) > 1]
-  wanted, available, found = works if everything else ends, devices(chosen.part), {}
-  for number, work in enumerate(wanted, 1):
+    group.sort(key=lambda work: -work.step_flops)
+  if everything:
+    wanted = list(works)
+  else:
+    wanted = [group[0] for group in kinds.values()] + [group[-1] for group in kinds.values() if len(group) > 1]
+  available, found = devices(chosen.part), {}
+  while wanted:
+    work = wanted.pop(0)
     name = work.pack.pack_id
-    print(f"compiling {number}/{len(wanted)} for {chosen.part.name}: {name}", end="", file=sys.stderr, flush=True)
+    print(f"compiling {len(found) + 1}/{len(found) + 1 + len(wanted)} for {chosen.part.name}: {name}", end="", file=sys.stderr, flush=True)
     configs = [dataclasses.replace(run.config, mesh=chosen.spec) for run in work.pack.runs]
     mesh = make_mesh(chosen.spec, len(configs), work.config.train.batch_size, available)
-    found[name] = compile_for(configs, mesh, chosen.part.chip)
-    result = found[name]
+    result = found[name] = compile_for(configs, mesh, chosen.part.chip)
     step = f"{1e3 * result.step_seconds:.3g} ms a step, " if result.step_seconds else ""
     print(f": {step}{_memory(result.peak_bytes, result.memory_bytes)} GiB, compiled in {result.seconds:.0f} s", file=sys.stderr)
     if give_up and not result.fits:
       break
+    smaller = kinds[work.kind][kinds[work.kind].index(work) + 1:]
+    if not result.fits and smaller and smaller[0] not in wanted and smaller[0].pack.pack_id not in found:
+      wanted.insert(0, smaller[0])
   return found
 
 
 def between(work: Work, works: Sequence[Work], known: Mapping[str, float]) -> float | None:
-  """A figure of a pack: the known one, or between those that are known of its kind; None: none is.
+  """A figure of a pack: the known one, or on the line through the ends of those that are known of its kind; None: none is.
 
-  In proportion to arithmetic, in which attention's quadratic part has a smaller share than in memory: this overstates.
+  Against arithmetic, in which attention's quadratic part has a smaller share than in memory: this overstates. If one alone is known, in
+  proportion to it.
   """
   if work.pack.pack_id in known:
     return known[work.pack.pack_id]
@@ -75,8 +85,9 @@ def between(work: Work, works: Sequence[Work], known: Mapping[str, float]) -> fl
   if not found:
     return None
   (low, low_figure), (high, high_figure) = found[0], found[-1]
-  share = (work.step_flops - low) / (high - low) if high > low else 0.0
-  return low_figure + share * (high_figure - low_figure)
+  if low == high:
+    return low_figure * work.step_flops / low
+  return low_figure + (work.step_flops - low) / (high - low) * (high_figure - low_figure)
 
 
 def timed(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled]) -> Layout:
@@ -113,11 +124,12 @@ def rows(works: Sequence[Work], chosen: Layout | None, compiled: Mapping[str, Co
     if chosen is not None:
       memory, hours = chosen.part.chip.memory, chosen.pack_hours[number]
       step = 3600 * hours / work.config.train.num_steps
+      fits = result.fits if result else None if peak is None else peak <= memory
       hardware = {
           "mesh": mesh_shape(work, chosen.part, chosen.spec),
           "chips": chosen.part.num_chips,
           "memory_bytes": memory,
-          "fits": result.fits if result else None if peak is None else peak <= memory,
+          "fits": fits,
           "step_ms": 1e3 * step,
           "share_of_peak": work.flops.matmul * num_runs / chosen.part.num_chips / chosen.part.chip.matmul / step,
           "hours": hours,
