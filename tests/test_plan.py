@@ -191,6 +191,32 @@ def test_memory_and_time_between_compiled_packs_are_interpolated_and_marked(tiny
   assert "~0.00 of 15.75 | ~yes" in price.markdown(found) and "| ~50 |" in price.markdown(found)
 
 
+def test_of_a_kind_whose_largest_does_not_fit_the_next_that_does_is_compiled_and_tells_the_time(tiny, monkeypatch):
+  pack = lambda name: Pack(name, (PlannedRun(name, tiny(), name),))
+  order = {"huge": 9.0, "large": 8.0, "good": 4.0, "small": 2.0}
+  works = [cost.Work(pack(name), 10, 10, flops.Flops(size, 0.0)) for name, size in order.items()]
+  fitting = {"good": 0.04, "small": 0.02}
+  monkeypatch.setattr(price, "devices", lambda part: None)
+  monkeypatch.setattr(price, "make_mesh", lambda *_: None)
+  now = iter(())
+
+  def compile_for(configs, mesh, chip):
+    name = next(now)
+    return topology.Compiled(1, 1, {} if name in fitting else None, 1.0, fitting.get(name))
+
+  whole = topology.Topology("v5e:1x1")
+  chosen = cost.layout(works, whole, whole, "auto", 0.3)
+  monkeypatch.setattr(price, "compile_for", compile_for)
+  now = iter(order)
+  found = price.compile_packs(works, chosen, everything=False, give_up=False)
+  assert list(found) == list(order)
+  known = {name: one.step_seconds for name, one in found.items() if one.step_seconds}
+  assert [price.between(work, works, known) for work in works] == pytest.approx([0.09, 0.08, 0.04, 0.02])
+  assert price.between(works[0], works, {"good": 0.04}) == pytest.approx(0.09)  # one alone: in proportion
+  now = iter(order)
+  assert list(price.compile_packs(works, chosen, everything=False, give_up=True)) == ["huge"]
+
+
 def test_the_soonest_layout_that_fits_is_found_by_the_clock(tiny, monkeypatch):
   works = [cost.Work(Pack("pack", (PlannedRun("run", tiny({"train.batch_size": 64}), "run"),)), 10, 10, flops.Flops(1e12, 0.0))]
   possible = cost.layouts(works, topology.Topology("v5e:4x4"), 0.3)
