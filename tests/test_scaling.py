@@ -52,13 +52,15 @@ def test_a_pack_is_compared_with_a_run_alone(fields):
     assert row["examples_per_second"] == pytest.approx(1e3 * row["runs"] * row["batch_size"] / row["step_ms_median"])
 
 
-def test_an_objective_is_compared_by_time_flops_and_parameters(fields):
+def test_an_objective_is_compared_by_time_flops_and_parameters(fields, tmp_path):
   first, heads = compare.compare(fields, [{"objective.name": "next_token"}, {"objective.name": "multi_token"}], [], 1)
   assert (first["objective"], heads["objective"]) == ("next_token", "multi_token")
   assert heads["parameters"] > heads["parameters_used"] == first["parameters_used"] == first["parameters"]
   table = [[cell.strip() for cell in line.split("|")] for line in "\n".join(compare.markdown([first, heads])).splitlines()]
   column = table[0].index("FLOPs over the first")
   assert table[2][column] == "1.00" and float(table[3][column]) > 1
+  compare.write(tmp_path / "out", [first, heads | {"length": 1 + heads["length"]}, heads])  # as of one that adds tokens
+  assert (tmp_path / "out" / "README.md").exists() and not (tmp_path / "out" / "scaling.png").exists()
 
 
 def test_an_old_file_is_shown_as_it_was_without_what_it_lacks():

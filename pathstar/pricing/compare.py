@@ -175,7 +175,8 @@ def redraw(out: pathlib.Path) -> None:
   lines = "\n".join(markdown(rows)) + "\n"
   workdir.write_text(out / "table.md", lines)
   picture = []
-  if len({row["length"] for row in rows}) > 1:
+  lengths, mixers = ({row[name] for row in rows} for name in ("length", "mixer"))
+  if len(lengths) > 1 and len(rows) == len(lengths) * len(mixers):  # a line a mixer; objectives can differ in length, and are no line
     (out / "scaling.png").unlink(missing_ok=True)
     draw(rows).savefig(out / "scaling.png", dpi=150)
     picture = ["![cost of a training step against sequence length](scaling.png)", ""]
