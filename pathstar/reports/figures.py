@@ -11,23 +11,24 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathstar.reports.rows import (
-    SOLVED,
-    apart,
-    by,
-    by_position,
-    defined,
-    groups,
-    in_words,
-    is_path,
-    mean,
-    method,
-    on_grid,
-    ordered,
-    parts,
-    paths,
-    score_of,
-    split,
-    titles,
+  SOLVED,
+  apart,
+  by,
+  by_position,
+  defined,
+  groups,
+  in_words,
+  is_path,
+  mean,
+  method,
+  on_grid,
+  ordered,
+  parts,
+  paths,
+  score_of,
+  side_by_side,
+  split,
+  titles,
 )
 
 _GREY = {"next_token": "0.35", "reversed": "0.65", "teacherless": "0.9"}
@@ -87,6 +88,8 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
   if not runs or len({str(row["num_train"]) for row in runs}) > 2:
     return None  # examples() draws it
+  if side_by_side(runs):
+    return None  # leaderboard() draws them
   more = apart(runs, "problem", "architecture", "parameters", "method")  # what one way of training alone does not tell
   clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], f"{row['parameters'] / 1e3:,.0f}k", *(
       in_words(name, parts(row)[name]) for name in more)]))

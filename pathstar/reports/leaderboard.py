@@ -11,16 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathstar.reports.figures import LINES, grid_of, titled, top_legend
-from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, score_of, span, split
+from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, score_of, side_by_side, span, split
 
-_FEWEST = 4  # objectives that make a leaderboard
 _COLUMNS = 6  # graphs side by side in its figure
 Entries = dict[str, dict[str, list[dict]]]  # way of training -> graph -> its runs, one a seed
-
-
-def is_one(runs: Sequence[dict]) -> bool:
-  """Whether the runs compare enough objectives."""
-  return len({row["objective"] for row in runs}) >= _FEWEST
 
 
 def entries(runs: Sequence[dict]) -> Entries:
@@ -86,7 +80,7 @@ def markdown(runs: Sequence[dict]) -> str:
 
 def leaderboard(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Every seed's exact match by objective and graph. Dashes: chance; at the right how many seeds reach 95 %, and with which share."""
-  if not is_one(runs):
+  if not side_by_side(runs):
     return None
   found, graphs = entries(runs), graphs_of(runs)
   columns = min(_COLUMNS, len(graphs))
@@ -120,7 +114,7 @@ def branch_training(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | No
   """Accuracy of the first move during training, by objective. A line a seed, its style by graph."""
   points = by_position(curves)
   found = {name: of for name, of in entries(runs).items() if any((row["run_id"], 1) in points for rows in of.values() for row in rows)}
-  if not is_one(runs) or not found:
+  if not side_by_side(runs) or not found:
     return None
   figure, grid = grid_of(len(found), sharey=True)
   graphs = graphs_of(runs)
@@ -149,7 +143,7 @@ def loss_terms(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   problem = max(graphs_of(runs), key=lambda graph: sum(graph in of for of in entries(runs).values()))
   found = {name: of.get(problem, []) for name, of in entries(runs).items()}
   panels = {name: rows for name, rows in found.items() if any(len(of_run.get(row["run_id"], [])) > 1 for row in rows)}
-  if not is_one(runs) or not panels:
+  if not side_by_side(runs) or not panels:
     return None
   figure, grid = grid_of(len(panels))
   for axes, (name, rows) in zip(grid, panels.items()):

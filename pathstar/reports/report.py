@@ -10,7 +10,20 @@ from collections.abc import Sequence
 
 from pathstar.reports import claim_figures, claims, figures, grids, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
-from pathstar.reports.rows import PROVENANCE, SOLVED, apart, begin, find_csv, groups, mean, read_csv, score_of, span, write_csv
+from pathstar.reports.rows import (
+    PROVENANCE,
+    SOLVED,
+    apart,
+    begin,
+    find_csv,
+    groups,
+    mean,
+    read_csv,
+    score_of,
+    side_by_side,
+    span,
+    write_csv,
+)
 from pathstar.storage import workdir
 
 FIGURES = leaderboard.ALL | figures.ALL | grids.ALL | claim_figures.ALL
@@ -85,7 +98,7 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
       f"- training time of all {len(runs)} runs: {seconds / 60:.1f} minutes",
       *([f"- note: {source['note']}"] if "note" in source else []), "",
       *said,
-      *(["Objectives side by side, seeds, steps and costs: [leaderboard.md](leaderboard.md).", ""] if leaderboard.is_one(runs) else []),
+      *(["Objectives side by side, seeds, steps and costs: [leaderboard.md](leaderboard.md).", ""] if side_by_side(runs) else []),
       *lines[:_MAX_LINES], "", *rest,
       "Exact match is greedy, of the whole answer, on held-out problems (`train`: on training examples). `branch`:",
       "accuracy of the branch token, the first move, by which `branch_only` training is scored in `each seed` too; `legal mass`:",
@@ -118,7 +131,7 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   source = workdir.read_json(out / PROVENANCE)
   workdir.write_text(out / "table.md", markdown(runs))
   (out / "leaderboard.md").unlink(missing_ok=True)
-  if leaderboard.is_one(runs):
+  if side_by_side(runs):
     workdir.write_text(out / "leaderboard.md", leaderboard.markdown(runs))
   drawn, few = [], [row for rows in list(groups(runs).values())[:panels] for row in rows]
   names = {row["run_id"] for row in few}

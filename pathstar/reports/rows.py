@@ -212,6 +212,11 @@ def paths(runs: Iterable[dict]) -> list[dict]:
   return [row for row in runs if is_path(row)]
 
 
+def side_by_side(runs: Iterable[dict]) -> bool:
+  """Whether the runs compare enough objectives for a leaderboard, which then draws what they reach."""
+  return len({row["objective"] for row in runs}) >= 4
+
+
 def on_grid(runs: Iterable[dict]) -> list[dict]:
   """Runs on graphs of one degree and one length each."""
   return [row for row in runs if defined([row], "degree") and defined([row], "length")]
