@@ -5,6 +5,7 @@ after a checkpoint (the same command resumes).
 """
 
 import argparse
+import atexit
 import importlib
 import logging
 import os
@@ -133,7 +134,16 @@ def main() -> int:
   if argv[0] in _TRAIN:
     signals.listen(job=any(word.startswith("--distributed") for word in argv))
   status = run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
-  if signals.compiling():
-    sys.stderr.flush()
-    os._exit(status)
+  if argv[0] in _TRAIN:
+    _end(status)
   return status
+
+
+def _end(status: int) -> None:
+  """Ends this process once all is saved and said, without taking the interpreter down: a thread of a library that then wants the
+  interpreter aborts it ("exception not rethrown", status -6), and one that compiles ahead would be waited for."""
+  if not signals.compiling():
+    atexit._run_exitfuncs()  # a job's processes take leave of each other there
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+  os._exit(status)
