@@ -22,7 +22,7 @@ def pathstar(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["pathstar", *map(str, words)])
     capsys.readouterr()
     try:
-      status = cli.main()
+      status = cli.command()
     except SystemExit as stop:
       status = stop.code
     return status, *capsys.readouterr()

@@ -34,7 +34,7 @@ def command(monkeypatch, capsys):
   def call(*words):
     monkeypatch.setattr("sys.argv", ["pathstar", *map(str, words)])
     capsys.readouterr()
-    assert cli.main() == 0
+    assert cli.command() == 0
     return capsys.readouterr().out
 
   return call

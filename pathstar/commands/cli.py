@@ -118,7 +118,15 @@ def _expanded(word: str) -> str:
 
 
 def main() -> int:
-  """Entry point of the console script."""
+  """Entry point of the console script: `command`, and the end of the process."""
+  status = command()
+  if sys.argv[1:2] and sys.argv[1] in _TRAIN:
+    _end(status)
+  return status
+
+
+def command() -> int:
+  """Runs the command that sys.argv names. Returns its exit status."""
   argv = sys.argv[1:]
   if argv[:1] == ["--version"]:
     print(f"pathstar {pathstar.__version__}")
@@ -133,10 +141,7 @@ def main() -> int:
     return EXIT_BAD_INPUT
   if argv[0] in _TRAIN:
     signals.listen(job=any(word.startswith("--distributed") for word in argv))
-  status = run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
-  if argv[0] in _TRAIN:
-    _end(status)
-  return status
+  return run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
 
 
 def _end(status: int) -> None:

@@ -45,7 +45,7 @@ def command(monkeypatch, capsys, tmp_path, tiny):
   def call(*words):
     monkeypatch.setattr("sys.argv", ["pathstar", *(word.replace("{FILE}", str(file)) for word in words)])
     capsys.readouterr()
-    assert cli.main() == 0
+    assert cli.command() == 0
     return capsys.readouterr().out
 
   return call
