@@ -30,12 +30,21 @@ class Everything(NextToken):
 
 
 @pytest.fixture
-def everything(monkeypatch):
-  monkeypatch.setitem(objectives.OBJECTIVES, "everything", Everything)
-  registry.clear()
-  yield lambda fields: config.resolve(config.override(config.default(), {"objective.name": "everything"} | fields))
+def register(monkeypatch):
+  """register(name, objective), for this test."""
+  def add(name, objective):
+    monkeypatch.setitem(objectives.OBJECTIVES, name, objective)
+    registry.clear()
+
+  yield add
   monkeypatch.undo()
   registry.clear()
+
+
+@pytest.fixture
+def everything(register):
+  register("everything", Everything)
+  return lambda fields: config.resolve(config.override(config.default(), {"objective.name": "everything"} | fields))
 
 
 @pytest.mark.parametrize("name, given, value", [
@@ -91,19 +100,14 @@ def test_what_can_not_be_a_field_is_said_in_one_line(owner, said):
   assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_field_declared_in_two_ways_names_both_places(monkeypatch):
+def test_a_field_declared_in_two_ways_names_both_places(register):
   @dataclasses.dataclass(frozen=True)
   class Clash(NextToken):
     k: int = 7
 
-  monkeypatch.setitem(objectives.OBJECTIVES, "clash", Clash)
-  registry.clear()
-  try:
-    with pytest.raises(UserError, match=r"'objective.k' is declared twice, as int = 2 by MultiToken.k .* and int = 7 by Clash.k"):
-      config.schema()
-  finally:
-    monkeypatch.undo()
-    registry.clear()
+  register("clash", Clash)
+  with pytest.raises(UserError, match=r"'objective.k' is declared twice, as int = 2 by MultiToken.k .* and int = 7 by Clash.k"):
+    config.schema()
 
 
 def test_numbers_never_change_value():
@@ -112,22 +116,17 @@ def test_numbers_never_change_value():
       cast("x", value, declared(one(kind, default=kind(1)))["own"].kind)
 
 
-def test_a_class_whose_decorator_was_forgotten_is_told_so(monkeypatch):
+def test_a_class_whose_decorator_was_forgotten_is_told_so(register):
   class Forgotten(NextToken):
     values = ("mine",)
     mine: float = 1.0
 
-  monkeypatch.setitem(objectives.OBJECTIVES, "forgotten", Forgotten)
-  registry.clear()
-  try:
-    with pytest.raises(UserError, match=r"Forgotten \(.*\): must have @dataclasses.dataclass"):
-      config.schema()
-  finally:
-    monkeypatch.undo()
-    registry.clear()
+  register("forgotten", Forgotten)
+  with pytest.raises(UserError, match=r"Forgotten \(.*\): must have @dataclasses.dataclass"):
+    config.schema()
 
 
-def test_where_a_registered_thing_comes_from_is_not_inherited(monkeypatch):
-  monkeypatch.setitem(objectives.OBJECTIVES, "everything", Everything)
+def test_where_a_registered_thing_comes_from_is_not_inherited(register):
+  register("everything", Everything)
   with pytest.raises(UserError, match="objective everything: source and year: must be said by Everything itself"):
     registered.markdown()

@@ -174,14 +174,17 @@ def selected(items: Sequence[T], words: Sequence[str], fields: Callable[[T], Map
     if not equals:
       raise UserError(f"--only = {shown(word)}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
     wanted.setdefault(name, []).extend(cast_field(name, part) for part in text.split(","))
-  for name, values in wanted.items() if items else ():
-    there = dict.fromkeys(str(of[name]) for of in map(fields, items) if name in of)
+  if not items or not wanted:
+    return list(items)
+  known_of = list(map(fields, items))
+  for name, values in wanted.items():
+    there = dict.fromkeys(str(of[name]) for of in known_of if name in of)
     if not there:
       raise UserError(f"--only {name}: none of the {len(items)} runs uses it")
     for value in values:
       choose(f"--only {name}", str(value), there)
-  found = [item for item in items if all(name in fields(item) and fields(item)[name] in values for name, values in wanted.items())]
-  if items and not found:
+  found = [item for item, of in zip(items, known_of) if all(name in of and of[name] in values for name, values in wanted.items())]
+  if not found:
     raise UserError(f"--only {' '.join(words)}: none of the {len(items)} runs is all of this")
   return found
 

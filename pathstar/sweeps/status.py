@@ -60,7 +60,7 @@ def read_all(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> dict[
   plans = {folder: _plan_of(folder, only) for folder in folders}
   every = [(folder, path) for folder, plan in plans.items() for paths in plan["packs"].values() for path in paths]
   fields = lambda place: plans[place[0]]["common"] | plans[place[0]]["runs"][place[1]]
-  chosen = set(config.selected(every, only, fields) if only else every)
+  chosen = set(config.selected(every, only, fields))
   return {folder: _entries(workdir.reach(folder), plan, lambda path: (folder, path) in chosen) for folder, plan in plans.items()}
 
 
