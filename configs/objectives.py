@@ -9,7 +9,7 @@ same command with more goes on from there. Other parts, each a sweep by itself:
     objectives.py:part=heads            the number of heads of multi_token on G(2,5), from next_token to the supervision of teacherless
     objectives.py:part=variants         other tasks on G(2,5): an inner node is asked for, the question stands before the edges, training
                                         graphs are trees; next_token, reversed, teacherless, and the two best of the ladder
-    objectives.py:part=architectures    all objectives that a recurrence can have, on Mamba and gated S5, on G(2,4) and G(2,5)
+    objectives.py:part=architectures    all that a recurrence can have, reversed too, on Mamba and gated S5, on G(2,4) and G(2,5)
     objectives.py:part=rates            three learning rates on G(3,4), a graph, and from seed 100 on, that no other part uses: what the
                                         one rate of all others was chosen by
 
@@ -94,10 +94,10 @@ def sweep(arg: str = ""):
     return product([graph(2, 5)], {"objective.name": ["multi_token"], "objective.k": range(1, 7)}, seeds)
   # Of branch_only exact match means nothing.
   ways = [{"objective.name": name} for name in OBJECTIVES if name != "branch_only"]
+  ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
   if args.part == "architectures":
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]
     return product(causal, scales.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)
-  ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
   if args.part == "variants":
     best = [way for way in ways if way["objective.name"] in ("next_token", "teacherless", "future_summary", "joint_multi_token")]
     return product(best, [graph(2, 5)], VARIANTS, seeds)
