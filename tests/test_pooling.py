@@ -183,7 +183,7 @@ def test_claims_that_compare_are_told_where_there_is_something_to_compare(made):
   alone = [{"task.length": 4, "task.num_nodes": 14, "seed": s} for s in (0, 1)]
   told = lambda cells, name: " ".join(" ".join(summary.lines(as_read(collect([made(cells, name)])[0]))).split())  # however it is wrapped
   assert "9a " not in told(alone, "alone") and "8 all" not in told(alone, "again")
-  assert "9a errors do not snowball: " in told([*alone, {"task.length": 5, "task.num_nodes": 14, "seed": 0}], "lengths")
+  assert "9a errors do not snowball: " in told([*alone, {"task.length": 8, "task.num_nodes": 15, "seed": 0}], "lengths")
 
 
 def test_lengths_of_several_widths_are_compared_width_by_width(made):

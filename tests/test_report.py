@@ -54,8 +54,8 @@ STEPS = {f"position_{k}_step_95": 50 - 10 * k for k in range(1, 5)}
     ("7", {"order": "reversed", **STEPS},
      {"order": "reversed", **{f"position_{k}_step_95": 10 * k for k in range(1, 5)}}),
     ("8", {"architecture": "mamba"}, {"architecture": "mamba", "exact_match_test": 0.9}),
-    ("8", {"architecture": "mamba"}, {"architecture": "mamba", "cheat_accuracy": 0.9}),
-    ("9a", {}, {"snowball_prediction": 0.49}),
+    ("8", {"architecture": "mamba"}, {"architecture": "mamba", "cheat_accuracy": 0.97}),
+    ("8", {"architecture": "mamba"}, {"architecture": "mamba", "exact_match_train": 0.6}),
     ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5}, {"verifier/best_of_1": 0.7, "verifier/best_of_1_blind": 0.5}),
     ("9b", {"verifier/best_of_1": 0.5, "verifier/best_of_1_blind": 0.5},
      {"verifier/best_of_1": 0.0, "verifier/best_of_1_blind": 0.0, "cheat_accuracy": 0.0}),
@@ -118,6 +118,24 @@ def test_where_nothing_can_tell_the_verdict_says_so_in_words(claim, runs):
 
 def test_plain_s5_is_reported_apart():
   assert verdict("8", [run(), run(architecture="s5", exact_match_test=0.0)]) == "held in 1 of 1"
+
+
+def test_longer_paths_are_as_right_as_the_shortest_guess_where_its_errors_forecast_less():
+  rows = lambda *scores, **more: [
+      run(length=n, answer_length=n, problem=f"G(2,{n})", exact_match_test=score, token_error=0.12, **more) for n, score in scores]
+  assert verdict("9a", rows((4, 0.5), (8, 0.5))) == "held in 1 of 1"
+  assert verdict("9a", rows((4, 0.5), (8, 0.36))) == "not held in 1"
+  assert verdict("9a", rows((4, 0.5), (5, 0.5))) == "undecided"  # 0.88^5 = 0.53 is no fall
+  assert verdict("9a", rows((3, 1.0), (4, 0.5), (8, 0.5))) == "held in 1 of 1"  # beside the shortest that is a guess
+  assert verdict("9a", rows((3, 1.0), (4, 0.8), (8, 0.7))) == "undecided"
+  assert verdict("9a", rows((4, 0.5), (8, 0.5)) + rows((8, 0.5), seed=1) + rows((8, 0.3), seed=2)) == "held in 2 of 3"
+  assert verdict("9a", rows((4, 0.5))) == "undecided"
+
+
+def test_a_line_of_teacherless_training_counts_what_its_runs_fit():
+  made = lambda score, seed: run(objective="teacherless", exact_match_test=score, exact_match_train=score, seed=seed)
+  [case] = claims.verdict(claims.CLAIMS[4], [made(1.0, 0), made(0.2, 1), made(0.7, 2)]).cases
+  assert case.measured.endswith("; fits both in 1, both in part in 1, neither in 1") and (case.held, case.of) == (2, 3)
 
 
 def test_steps_to_solve_must_double_with_a_node_and_may_end_unsolved():
@@ -198,7 +216,7 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   at = "of {} at length 5 and more"
   assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
           in scoreboard.markdown(tmp_path))
-  assert "training set too (length 5 and more). | CPU | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
+  assert "training set too (length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
 
 
 def test_lengths_are_told_apart_where_they_decide(tmp_path):

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pathstar.reports.rows import SOLVED, answer_length, by, defined, groups, mean, median_step, method, span, split, titles
+from pathstar.reports.rows import SOLVED, answer_length, by, defined, groups, mean, method, span, titles
 
 # Thresholds; rows.SOLVED is another. The criteria of the claims and the scoreboard's prose are made from them.
 NEAR = 0.05  # exact matches this close are alike; this close to 1/degree, or a quarter of it if that is less, is a guess of the arm
@@ -34,20 +34,20 @@ class Told(NamedTuple):
   cases: Sequence[Case] = ()
 
 
-def _margin(row: dict) -> float:
+def margin(row: dict) -> float:
   return min(NEAR, row["chance"] / 4)
 
 
-def _guesses(row: dict, column: str = "exact_match_test") -> bool:
-  return abs(row[column] - row["chance"]) <= _margin(row)
+def guesses(row: dict, column: str = "exact_match_test") -> bool:
+  return abs(row[column] - row["chance"]) <= margin(row)
 
 
 def plans(row: dict) -> bool:
   """Whether the first move is no guess: right by at least twice the margin of one above 1/degree."""
-  return row["branch_accuracy"] >= row["chance"] + 2 * _margin(row)
+  return row["branch_accuracy"] >= row["chance"] + 2 * margin(row)
 
 
-def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digits: int = 2) -> Told:
+def count_each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digits: int = 2) -> Told:
   """Counts the runs that are `right`, and lists by group the mean of a column, its range, and how many are right if not all are."""
   if not runs:
     return Told(0, 0, "of no run")
@@ -71,22 +71,22 @@ def _each(runs: Sequence[dict], right: Callable[[dict], bool], column: str, digi
 def reaches(threshold: float, column: str, words: str) -> Callable[[Sequence[dict]], Told]:
   """The check that a column is at least so large."""
   def check(runs):
-    held, of, said, cases = _each(runs, lambda row: row[column] >= threshold, column, 3)
+    held, of, said, cases = count_each(runs, lambda row: row[column] >= threshold, column, 3)
     return Told(held, of, f"{words} {said}", cases)
 
   return check
 
 
-def _early(row: dict) -> bool:
+def is_early(row: dict) -> bool:
   """Whether a run is worse than a guess of the arm, as it has not learned to follow edges: what comes of its first move is open."""
-  return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] < row["chance"] - _margin(row)
+  return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] < row["chance"] - margin(row)
 
 
 def once_edges_are_followed(check: Callable[[Sequence[dict]], Told]) -> Callable[[Sequence[dict]], Told]:
   """The check of those runs that have learned to follow edges. How far the others got is said, and decides nothing."""
   def told(runs):
-    early = [row for row in runs if _early(row)]
-    found = check(able) if (able := [row for row in runs if not _early(row)]) else Told(0, 0, "")
+    early = [row for row in runs if is_early(row)]
+    found = check(able) if (able := [row for row in runs if not is_early(row)]) else Told(0, 0, "")
     measured = lambda rows: f"{len(rows)} run{'s' * (len(rows) > 1)}: accuracy along a wrong arm {span(rows, 'cheat_accuracy', '.2f')}"
     cases = [Case(f"{key[0]}, edges not learned", measured(rows)) for key, rows in groups(early).items()]
     late = "; ".join(f"{case.setting}: {case.measured}" for case in cases)
@@ -105,8 +105,8 @@ def follows_a_wrong_arm(runs):
 
 @once_edges_are_followed
 def fails(runs):
-  near = lambda row: _guesses(row) and _guesses(row, "exact_match_train")
-  held, of, said, cases = _each(runs, near, "exact_match_test")
+  near = lambda row: guesses(row) and guesses(row, "exact_match_train")
+  held, of, said, cases = count_each(runs, near, "exact_match_test")
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
   seen = sorted({f"{epochs:.2g}" for epochs in defined((r for r in runs if defined([r], "num_train")), "epochs")}, key=float)
   often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} passes over the training set" if seen else ""
@@ -119,15 +119,15 @@ def fails(runs):
 @once_edges_are_followed
 def indecipherable(runs):
   relative = [row | {"entropy": row["branch_entropy"] / math.log(row["degree"])} for row in runs]
-  held, of, said, cases = _each(relative, lambda row: row["entropy"] >= EVEN and row["legal_mass"] >= SOLVED, "entropy", 3)
+  held, of, said, cases = count_each(relative, lambda row: row["entropy"] >= EVEN and row["legal_mass"] >= SOLVED, "entropy", 3)
   legal = "; ".join(f"degree {degree} {mean(rows, 'legal_mass'):.2f}" for degree, rows in by(relative, lambda row: row["degree"]).items())
   return Told(held, of, f"entropy over legal first moves, of log(degree), {said}; probability on legal moves {legal}", cases)
 
 
 @once_edges_are_followed
 def cheat_comes_first(runs):
-  stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * _margin(row)
-  held, of, _, cases = _each(runs, stays, "cheat_step")
+  stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * margin(row)
+  held, of, _, cases = count_each(runs, stays, "cheat_step")
   best = "; ".join(f"{key[0]} {max(defined(rows, 'branch_accuracy_best'), default=math.nan):.2f}" for key, rows in groups(runs).items())
   steps = defined(runs, "cheat_step")
   cases = [case._replace(measured=f"step {span(rows, 'cheat_step') or 'never'}; at best "
@@ -138,14 +138,17 @@ def cheat_comes_first(runs):
 
 
 def both_or_neither(runs):
-  fits_both = lambda row: min(row["exact_match_test"], row["exact_match_train"]) >= SOLVED
-  fits_neither = lambda row: max(row["exact_match_test"], row["exact_match_train"]) <= row["chance"] + NEAR
-  both, neither = sum(map(fits_both, runs)), sum(map(fits_neither, runs))
-  held, of, said, cases = _each(runs, lambda row: fits_both(row) or fits_neither(row), "exact_match_test")
+  def fits(row):
+    low, high = sorted((row["exact_match_test"], row["exact_match_train"]))
+    return "both" if low >= SOLVED else "neither" if high <= row["chance"] + NEAR else "both in part"
+
+  counts = lambda rows: ", ".join(f"{word} in {len(same)}" for word, same in sorted(by(rows, fits).items()))
+  held, of, said, cases = count_each(runs, lambda row: fits(row) in ("both", "neither"), "exact_match_test")
+  cases = [case._replace(measured=f"{case.measured}; fits {counts(rows)}") for case, rows in zip(cases, groups(runs).values())]
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
-  found = (f"{both} of {of} runs fit train and test, {neither} neither, {of - both - neither} both in part; train and test differ by at "
-           f"most {worst:.2f}; exact match on test {said}")
-  return Told(held, of, found, cases) if neither < of else Told(0, 0, found)  # that nothing was learned is no evidence
+  found = f"of {of} runs train and test are fit, {counts(runs)}; they differ by at most {worst:.2f}; exact match on test {said}"
+  learned = any(fits(row) != "neither" for row in runs)
+  return Told(held, of, found, cases) if learned else Told(0, 0, found, cases)  # that nothing was learned is no evidence
 
 
 def later_first(runs):
@@ -165,37 +168,20 @@ def later_first(runs):
 
 
 def any_architecture(runs):
-  fooled = lambda row: _guesses(row) and row["cheat_accuracy"] >= SOLVED
+  fooled = lambda row: guesses(row) and guesses(row, "exact_match_train") and row["cheat_accuracy"] >= FOLLOWS
   right = lambda row: fooled(row) if method(row) == "next_token" else row["exact_match_test"] >= PERFECT
   plain, runs = ([row for row in runs if (row["architecture"] == "s5") == is_s5] for is_s5 in (True, False))
   held, of, parts, cases = 0, 0, [], []
   for name in ("next_token", "reversed"):
-    count, number, said, lines = _each([row for row in runs if method(row) == name], right, "exact_match_test")
+    count, number, said, lines = count_each([row for row in runs if method(row) == name], right, "exact_match_test")
     cases += [line._replace(setting=f"{line.setting}, {name}") for line in lines]
     held, of = held + count, of + number
     parts.append(f"{name} {said}")
-  _, _, cheat, _ = _each([row for row in runs if method(row) == "next_token"], right, "cheat_accuracy", 3)
+  _, _, cheat, _ = count_each([row for row in runs if method(row) == "next_token"], right, "cheat_accuracy", 3)
   without = "; ".join(f"{name} {mean(rows, 'exact_match_test'):.2f}" for name, rows in by(plain, method).items())
   apart = f". Apart: plain S5, whose time-invariant recurrence looks no edge up, {without}" if plain else ""
   cases += [Case(f"s5 (apart), {name}", f"{mean(rows, 'exact_match_test'):.2f}") for name, rows in by(plain, method).items()]
   return Told(held, of, "exact match " + ". ".join(parts) + f". Along a wrong arm {cheat}{apart}", cases)
-
-
-def flat_in_length(runs):
-  right = lambda row: _guesses(row) and abs(row["snowball_prediction"] - row["exact_match_test"]) > NEAR
-  held, of, said, cases = _each(runs, right, "exact_match_test")
-  _, _, forecast, _ = _each(runs, right, "snowball_prediction")
-  falls = []
-  lots = ((f"degree {degree}" + (f", {more}" if more else ""), lot) for degree, rows in by(runs, lambda row: row["degree"]).items()
-          for more, lot in split(rows, "length").items())
-  for name, rows in lots:
-    by_length = sorted(by(rows, lambda row: row["length"]).items())
-    error = mean(by_length[0][1], "token_error")
-    falls += [f"{name}: " + ", ".join(f"{(1 - error)**length:.2f} at {length}" for length, _ in by_length)] * (len(by_length) > 1)
-  cases = [case._replace(measured=f"{case.measured}; forecast {mean(rows, 'snowball_prediction'):.2f}")
-           for case, rows in zip(cases, groups(runs).values())]
-  return Told(held, of, f"exact match {said}. (1 - e)^length with each run's own e: {forecast}; with e of the shortest path "
-                        f"{'; '.join(falls)}", cases)
 
 
 def verifier_is_blind(runs):
@@ -204,47 +190,6 @@ def verifier_is_blind(runs):
     return [row[name] - row[f"{name}_blind"] for name in names]
 
   runs = [row | {"gain": max(over_blind(row)), "loss": -min(over_blind(row))} for row in runs]
-  held, of, said, cases = _each(runs, lambda row: row["gain"] <= NEAR and row["cheat_accuracy"] >= SOLVED, "gain", 3)
+  held, of, said, cases = count_each(runs, lambda row: row["gain"] <= NEAR and row["cheat_accuracy"] >= SOLVED, "gain", 3)
   most = max(defined(runs, "loss"), default=math.nan)
   return Told(held, of, f"largest gain over a blind guess, of all k, {said}; and up to {most:.2f} below it", cases)
-
-
-def needle(runs):
-  lots = {(degree, more): lot for degree, rows in by(runs, lambda row: row["degree"]).items()
-          for more, lot in split(rows, "length").items()}
-  pairs, said, cases = [], [], []
-  for (degree, more), rows in lots.items():
-    middle, parts = [], []
-    for length, same in sorted(by(rows, lambda row: row["length"]).items()):
-      middle.append(median_step(same))
-      solved = len(defined(same, "branch_step"))
-      when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {span(same, 'steps', '.0f')} steps"
-      parts.append(f"length {length}: {solved} of {len(same)} solved{when}")
-      cases.append(Case(f"{same[0]['problem']}{', ' * bool(more)}{more}", f"{solved} of {len(same)} solved{when}"))
-    pairs += [STEEP * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
-    said.append((f"degree {degree}{', ' * bool(more)}{more}, " if len(lots) > 1 else "") + "; ".join(parts))
-  found = (f"{'. '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of {len(pairs)} comparisons that the "
-           "budget allows")
-  return Told(sum(pairs), len(pairs), found, cases) if len(pairs) > 1 else Told(0, 0, found, cases)  # one step up is not yet a trend
-
-
-def fewer_examples(runs):
-  held = of = compared = 0
-  said, cases = [], []
-  for order, rows in by(runs, lambda row: row["order"]).items():
-    for more, lot in split(rows, "objective", "num_train").items():
-      parts = []
-      for number, same in sorted(by(lot, lambda row: row["num_train"]).items()):
-        taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
-        if math.isnan(taught - free):  # only one of them was trained on so many
-          continue
-        if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
-          held, of = held + (free > taught), of + 1
-        compared += 1
-        parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
-        cases.append(Case(f"{order}{', ' * bool(more)}{more}, {number:,} examples", f"{taught:.2f}, {free:.2f}"))
-      said += [f"{order}{', ' * bool(more)}{more} " + "; ".join(parts)] * bool(parts)
-  if not said:
-    return Told(0, 0, "no number of examples was tried with both next_token and teacherless")
-  return Told(held, of, f"exact match by number of examples, next_token and teacherless: {'. '.join(said)}. In {of} of {compared} "
-                        "comparisons they differ", cases)

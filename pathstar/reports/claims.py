@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from pathstar.reports import checks
+from pathstar.reports import checks, comparisons
 from pathstar.reports.checks import EVEN, FOLLOWS, NEAR, PERFECT, STEEP, Case, Told
 from pathstar.reports.rows import SOLVED, by, defined, method, on_grid, paths
 
@@ -123,12 +123,14 @@ CLAIMS = (
           "no position later than an earlier one, of runs that learn all", "position, and median step of 95 % accuracy"),
     Claim("8", "architectures", "all architectures alike", "None of it is due to the architecture.",
           "transformers and Mamba alike", "exact_match", _side_by_side, checks.any_architecture,
-          f"a guess with cheat >= {SOLVED} forward, >= {PERFECT} reversed", "exact match", compares="architecture",
+          f"those of claims 1, 2 and 6: forward a guess, on train too, with cheat >= {FOLLOWS}; reversed >= {PERFECT}", "exact match",
+          compares="architecture",
           also=("failure", "targets")),
     Claim("9a", "inference", "errors do not snowball",
           "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
-          lambda runs: on_grid(_next_token()(runs)), checks.flat_in_length, f"a guess, and the forecast off by more than {NEAR}",
-          "exact match; (1 - e)^length", compares="length"),
+          lambda runs: on_grid(_next_token()(runs)), comparisons.flat_in_length,
+          "as right as the shortest path that is a guess, to the margin of one, where the errors of that one forecast less", "exact match; "
+          "(1 - e)^length by the errors a token of the shortest path that is a guess", compares="length"),
     Claim("9b", "inference", "no verifier helps", "A perfect verifier or backtracker around the model does no better than blind guessing.",
           "argued", "verifier", lambda runs: [row for row in runs if defined([row], "verifier/best_of_1")], checks.verifier_is_blind,
           f"at most {NEAR} above a blind guess for every k, with cheat >= {SOLVED}", "largest gain over a blind guess, of all k"),
@@ -140,11 +142,11 @@ CLAIMS = (
     Claim("11", "needle", "the first move alone is a needle in a haystack",
           "Without supervision in between, the first move is a needle in a haystack: exponential in length.",
           "never learned: 50.2, 50.4, 18.9, 10.4, 4.5 % right on G(2,5), G(2,20), G(5,5), G(10,5), G(20,5)", "steps_to_solve",
-          lambda runs: on_grid(row for row in runs if row["objective"] == "branch_only"), checks.needle,
+          lambda runs: on_grid(row for row in runs if row["objective"] == "branch_only"), comparisons.needle,
           f"the median step is at least {STEEP} times as large with a node more, in at least two comparisons",
           "runs that learn the first move", paper_at=dict(zip(_GRAPHS, ("50.2 % right", "50.4 %", "18.9 %", "10.4 %", "4.5 %")))),
     Claim("12", "addition", "teacherless needs fewer additions", "Teacherless training learns addition from fewer examples.",
-          "a plot of the talk", "examples", lambda runs: [row for row in runs if row["task"] == "addition"], checks.fewer_examples,
+          "a plot of the talk", "examples", lambda runs: [row for row in runs if row["task"] == "addition"], comparisons.fewer_examples,
           f"teacherless is above next-token training where they differ by more than {NEAR}", "exact match, next_token and teacherless"),
 )
 

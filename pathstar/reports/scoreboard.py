@@ -1,13 +1,16 @@
 """The scoreboard of all claims, results/README.md: a section a claim, computed from the CSV files of the reports beside it."""
 
+import collections
 import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from pathstar.errors import UserError
+from pathstar.presets import PAPER_TOPOLOGIES
+from pathstar.reports.checks import is_early
 from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, paths, read_csv
-from pathstar.reports.scale import SCALES, scale_of
+from pathstar.reports.rows import by, defined, mean, method, paths, read_csv
+from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
 Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at one scale, provenance
@@ -73,10 +76,13 @@ def summary(root: pathlib.Path, below: str = "") -> str:
   `below`: the file that has the sections that claims link to, if it is another; it says more.
   """
   rows = []
+  earlier = collections.Counter(source["superseded_by"] for _, _, source in _reports(root) if "superseded_by" in source)
+  of_several = lambda folder: f", the last of {earlier[folder.name] + 1} settings" if earlier[folder.name] else ""
   for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}]({below}#claim-{claim.number})", claim.text
-    said_of = [((_scale(report), lot), _where(report), said) for report, _ in own for lot, said in lots(claim, report[1]).items()]
+    said_of = [((_scale(report), lot), _where(report) + of_several(report[0]), said)
+               for report, _ in own for lot, said in lots(claim, report[1]).items()]
     told = {place for place, *_ in said_of}
     said_of += [(place, place[0], None) for place in elsewhere if place not in told]
     for place, where, said in said_of or [(("", ""), "", None)]:
@@ -86,6 +92,21 @@ def summary(root: pathlib.Path, below: str = "") -> str:
       rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
+
+
+def graphs(root: pathlib.Path) -> str:
+  """Markdown: exact match on each of the paper's graphs by way of training, and the number of seeds, of a small model and of its own."""
+  runs = [row for _, rows, _ in _reports(root) for row in paths(rows)]
+  score = lambda rows: mean(rows, "branch_accuracy" if method(rows[0]) == "branch_only" else "exact_match_test")
+  early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
+  def cell(pair, scale, name):
+    lots = by([row for row in runs if (row["degree"], row["length"]) == pair and method(row) == name and scale_of(row) == scale],
+              lambda row: row["architecture"])
+    return "; ".join(f"{f'{architecture} ' * (architecture != 'transformer')}{score(rows):.2f} ({len(rows)}{early(rows)})"
+                     for architecture, rows in lots.items())
+  ways = ("next_token", "reversed", "teacherless", "branch_only")
+  return _lines(["graph", "model", *ways], [[f"G({pair[0]},{pair[1]})", words, *(cell(pair, scale, name) for name in ways)]
+                                           for pair in PAPER_TOPOLOGIES for scale, words in ((GRAPHS, "small"), (PAPER, "the paper's"))])
 
 
 def markdown(root: pathlib.Path) -> str:
@@ -159,13 +180,17 @@ def write(root: pathlib.Path) -> None:
           "them. Reports of ways of training side by side (objectives/) are not counted.",
           "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in "
           "minutes, and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports "
-          "of earlier settings stay beside the last, and `other runs` counts, by the same check, every report that can tell.",
+          "of earlier settings stay beside the last, whose line says so, and `other runs` counts, by the same check, every report that "
+          "can tell.",
           "Rates are of runs (for claims 11 and 12: of comparisons) that agree, of those that can tell, with Wilson's 95 % interval of "
-          f"seeds alone; numbers are means over seeds, with their range. A guess is an exact match within {NEAR} of 1/degree (or a quarter "
+          "seeds alone, which in a line of this table pools the graphs of a report, and below is of each setting; numbers are means over "
+          f"seeds, with their range. A guess is an exact match within {NEAR} of 1/degree (or a quarter "
           "of it, if that is less). Scores are of held-out problems but for `train`. Length 4 is told apart: there the goal is two lookups "
           "from the first move, and in the paper all paths are longer. That was decided when runs at length 4 were seen to plan; their "
           "node ids and numbers of steps are not those of length 5.",
           "A run that is below a guess because it has not learned to follow edges decides nothing of claims 1, 3 and 4, a rule that came "
           "with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an arm "
           "are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
-      summary(root), markdown(root)]))
+      summary(root), "## The paper's graphs", "",
+      "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run.", "",
+      graphs(root), markdown(root)]))
