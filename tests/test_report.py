@@ -216,7 +216,7 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   at = "of {} at length 5 and more"
   assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
           in scoreboard.markdown(tmp_path))
-  assert "training set too (length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
+  assert "(length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
 
 
 def test_lengths_are_told_apart_where_they_decide(tmp_path):
