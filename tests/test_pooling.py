@@ -15,7 +15,7 @@ from pathstar.errors import UserError
 from pathstar.reports import checks, claims, figures, report, summary
 from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
 from pathstar.reports.collect import COLUMNS, collect, thinned
-from pathstar.reports.rows import apart, as_read, find_csv, groups, read_csv, split, titles
+from pathstar.reports.rows import apart, as_read, find_csv, groups, on_grid, read_csv, split, titles
 from pathstar.storage import workdir
 from pathstar.sweeps.folder import prepare
 from pathstar.sweeps.packs import plan
@@ -216,3 +216,19 @@ def test_hyperparameters_shown_are_those_that_differ_and_metrics_those_that_all_
   assert shown == {"all": everything, "mixed": everything - {"cheat/test/cheat_accuracy"},
                    "added": everything - {"cheat/test/cheat_accuracy", "branch/test/branch_accuracy"}}
   assert columns["all"] == ["method", "topology", "seed"] and columns["mixed"] == ["method", "topology"]
+
+
+def test_one_field_in_which_runs_differ_says_more_than_their_number_of_parameters(made):
+  heads = [{"objective.name": "multi_token", "objective.k": k, "task.num_nodes": 14} for k in (1, 2)]
+  runs = [row | {"parameters": 100 * row["objective.k"]} for row in as_read(collect([made(heads)])[0])]
+  assert [title.partition("\n")[2] for title in titles(groups(runs)).values()] == ["k 1", "k 2"]
+  [axes] = figures.exact_match(runs).axes
+  assert [label.get_text().split("\n")[2:] for label in axes.get_xticklabels()] == [["k 1"], ["k 2"]]
+
+
+def test_arms_of_several_lengths_are_on_no_map(made):
+  cells = [{"task.degree": degree, "task.length": length, "task.num_nodes": 14} for degree in (2, 3) for length in (3, 4)]
+  runs = as_read(collect([made([*cells, {"task.length": 4, "task.min_length": 3, "task.num_nodes": 14}])])[0])
+  [unequal] = [row for row in runs if row["problem"] == "G(2,3-4)"]
+  assert unequal not in on_grid(runs) and len(on_grid(runs)) == 4
+  assert claims.by_length(unequal) == "arms of several lengths"

@@ -76,6 +76,8 @@ def interval(held: int, of: int) -> tuple[float, float]:
 
 def by_length(row: dict) -> str:
   """At length 4 the goal is two lookups from the first move, and many runs learn to look there."""
+  if not defined([row], "length"):
+    return "arms of several lengths"
   return "length 5 and more" if row["length"] >= 5 else f"length {row['length']}"
 
 

@@ -147,6 +147,7 @@ def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
   return {
       "run_id": run_id, "task": fields["task.name"], "problem": str(task),
       **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
+      **({"length": ""} if task.answers_vary else {}),
       "answer_length": task.answer_length, "branch_position": "" if task.branch is None else task.branch,
       "num_train": fields["data.num_train"],
       "epochs": result["steps"] * fields["train.batch_size"] / (fields["data.num_train"] or math.nan),

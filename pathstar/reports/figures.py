@@ -14,6 +14,7 @@ from pathstar.reports.rows import (
   SOLVED,
   apart,
   by,
+  by_field,
   by_position,
   defined,
   groups,
@@ -90,8 +91,12 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
     return None  # examples() draws it
   if side_by_side(runs):
     return None  # leaderboard() draws them
-  more = apart(runs, "problem", "architecture", "parameters", "method")  # what one way of training alone does not tell
-  clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], f"{row['parameters'] / 1e3:,.0f}k", *(
+  alike = ("problem", "architecture", "method")
+  more = apart(runs, *alike, "parameters")  # what one way of training alone does not tell
+  size = lambda row: [f"{row['parameters'] / 1e3:,.0f}k"]
+  if by_field(told := apart(runs, *alike)) != told:
+    more, size = by_field(told), lambda row: []
+  clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], *size(row), *(
       in_words(name, parts(row)[name]) for name in more)]))
   methods = ordered(method(row) for row in runs)
   styles = _bar_style(methods)

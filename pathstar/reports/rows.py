@@ -122,9 +122,17 @@ def apart(runs: Sequence[dict], *same: str) -> list[str]:
   """The parts of the setting in which runs differ that are alike in `same` (parts, or columns)."""
   names: dict[str, None] = {}
   for alike in by(runs, lambda row: tuple((row | parts(row))[name] for name in same)).values():
-    known = [parts(row) for row in alike]
-    names |= {name: None for name in known[0] if any(one[name] != known[0][name] for one in known)}
+    names |= dict.fromkeys(_differing([parts(row) for row in alike]))
   return list(names)
+
+
+def _differing(known: Sequence[dict]) -> list[str]:
+  return [name for name in known[0] if any(one[name] != known[0][name] for one in known)]
+
+
+def by_field(names: Sequence[str]) -> list[str]:
+  """Without the number of parameters where one config field differs too, which says more."""
+  return [name for name in names if name != "parameters"] if sum("." in name for name in names) == 1 else list(names)
 
 
 def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
@@ -151,7 +159,7 @@ def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
   found = {}
   for one in settings:
     likes = [known[other] for other in settings if all(known[other][name] == known[one][name] for name in shown)]
-    names = _enough(likes, (name for name in known[one] if name != "fields"))
+    names = _enough(likes, by_field([name for name in _differing(likes) if name != "fields"]))
     more = ", ".join(in_words(name, known[one][name]) for name in names)
     found[one] = ", ".join(str(known[one][name]) for name in shown) + (f"\n{more}" if more else "")
   return found

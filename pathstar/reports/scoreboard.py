@@ -9,7 +9,7 @@ from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early
 from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, mean, method, paths, read_csv
+from pathstar.reports.rows import by, defined, mean, method, on_grid, paths, read_csv
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
@@ -96,11 +96,11 @@ def summary(root: pathlib.Path, below: str = "") -> str:
 
 def graphs(root: pathlib.Path) -> str:
   """Markdown: exact match on each of the paper's graphs by way of training, and the number of seeds, of a small model and of its own."""
-  runs = [row for _, rows, _ in _reports(root) for row in paths(rows)]
+  runs = [row for _, rows, _ in _reports(root) for row in on_grid(paths(rows))]
   score = lambda rows: mean(rows, "branch_accuracy" if method(rows[0]) == "branch_only" else "exact_match_test")
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
   def cell(pair, scale, name):
-    lots = by([row for row in runs if (row["degree"], row["length"]) == pair and method(row) == name and scale_of(row) == scale],
+    lots = by([row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) == name and scale_of(row) == scale],
               lambda row: row["architecture"])
     return "; ".join(f"{f'{architecture} ' * (architecture != 'transformer')}{score(rows):.2f} ({len(rows)}{early(rows)})"
                      for architecture, rows in lots.items())
