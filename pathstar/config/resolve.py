@@ -225,10 +225,11 @@ def _check_fit(config: Config) -> None:
   check_mesh(config.mesh, config.train.batch_size)
   config.objective.check(config.model)
   problems = config.task.num_problems()
-  for name, wanted, share in (("data.num_train", config.data.num_train or 1, 1 - TEST_SHARE),
-                              ("data.num_test", config.data.num_test, TEST_SHARE)):
-    if config.files is None and wanted / share > problems:
-      raise UserError(f"{name} = {wanted!r}: must be at most {int(problems * share)}: {config.task} with {problems} problems "
+  in_test = getattr(config.task, "num_test_problems", int(problems * TEST_SHARE))
+  for name, wanted, most in (("data.num_train", config.data.num_train or 1, int(problems * (1 - TEST_SHARE))),
+                             ("data.num_test", config.data.num_test, in_test)):
+    if config.files is None and wanted > most:
+      raise UserError(f"{name} = {wanted!r}: must be at most {most}: {config.task} with {problems} problems "
                       "in all has no more in this split")
   for name, number in (("train.batch_size", config.train.batch_size), ("data.num_train", config.data.num_train or 0)):
     require(number % config.siblings == 0, name, number, f"a multiple of task.siblings = {config.siblings}")

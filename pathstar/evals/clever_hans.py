@@ -21,8 +21,8 @@ def applies(config) -> bool:
 def run(config, params, batch, logits_BxLxV) -> dict:
   """Per example (B,).
 
-  `cheat_accuracy`: mean over positions 2 .. length-2 of following the wrong arm. At its last position, where the true
-  goal can also be copied from the problem: `end_follows_arm` and `end_copies_goal`.
+  `cheat_accuracy`: mean over positions 2 .. length-2 of following the wrong arm. At its last position `end_follows_arm`, and, as the
+  true goal can also be copied from the problem, `end_copies_goal`; not where an inner node is named in its place.
   """
   arms_BxDxL, branch = batch["arms"], config.task.branch
   degree = arms_BxDxL.shape[1]
@@ -37,8 +37,9 @@ def run(config, params, batch, logits_BxLxV) -> dict:
   inside_BxL, end_BxL = (place > branch) & (place < last_B[:, None]), place == last_B[:, None]
   number_B = jnp.sum(inside_BxL, axis=1)
   at_end = lambda x_BxL: jnp.where(number_B > 0, jnp.any(x_BxL & end_BxL, axis=1), jnp.nan)
-  return {
+  found = {
       "cheat_accuracy": jnp.sum(follows_BxL & inside_BxL, axis=1) * (1 / number_B),  # 0 * inf is undefined
       "end_follows_arm": at_end(follows_BxL),
-      "end_copies_goal": at_end(token_BxL == batch["goal"][:, None]),
   }
+  asked = getattr(config.task, "query", "goal") == "goal"
+  return found | ({"end_copies_goal": at_end(token_BxL == batch["goal"][:, None])} if asked else {})

@@ -22,6 +22,8 @@ class BranchOnly(NextToken):
     super().__post_init__()
     require(self.task.branch is not None, "objective.name", "branch_only",
             f"another objective for {self.task}, whose target has no branch token")
+    require(self.branch_weight == 1, "objective.branch_weight", self.branch_weight,
+            "1 with objective.name = 'branch_only', which scores no other token")
 
   def weight(self, batch: dict) -> jax.Array:
     return batch["weight"] * self.at_branch(batch)

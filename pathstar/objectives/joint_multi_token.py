@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from pathstar.errors import require
 from pathstar.objectives.next_token import NextToken
-from pathstar.objectives.target import Aux, score
+from pathstar.objectives.target import Aux, mean_of_any, score
 
 _ATTENTION = ("query", "key", "bias")  # what says which of several to look at
 
@@ -85,7 +85,8 @@ class JointMultiToken(NextToken):
     logits_BxLxIxV = self.planned(model, params, hidden_BxLxD, seen_BxN)
     scored = lambda i: score(logits_BxLxIxV[:, :, i], {"target": target_BxN[:, i:i + length], "weight": weight_BxN[:, i:i + length]})
     loss, record = scored(0)
-    joint = sum(scored(i)[0] for i in range(1, self.steps + 1)) / self.steps
+    further = lambda i: scored(i)[1]
+    joint = sum(mean_of_any(seen.loss_BxL, seen.weight_BxL) for seen in map(further, range(1, self.steps + 1))) / self.steps
     return loss + self.joint_weight * joint, record._replace(terms={"next": loss, "joint": joint})
 
 

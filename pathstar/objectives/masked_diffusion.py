@@ -31,7 +31,7 @@ class MaskedDiffusion(Objective):
 
   mask: str = "full"  # masked_diffusion: full | prefix (the problem sees causally, the answer all)
   num_passes: int | None = None  # masked_diffusion: passes that fill an answer in; None: one a token
-  decoding: str = "confident"  # masked_diffusion: confident | left_to_right: what a pass fills in first
+  decoding: str = "confident"  # masked_diffusion: confident | left_to_right: what is filled in first; the latter where answers vary
   min_rate: float = 0.0  # masked_diffusion: the share that is hidden, at least ...
   max_rate: float = 1.0  # masked_diffusion: ... and at most; one token always is
   weighting: str = "1/t"  # masked_diffusion: 1/t | none | focal
@@ -83,4 +83,7 @@ class MaskedDiffusion(Objective):
   def predict(self, model, params, batch: dict, key: jax.Array) -> jax.Array:
     hidden_BxL = jnp.full_like(batch["target"], self.task.vocab_size)
     fill = lambda token_BxL: self.fill(model, params, batch, token_BxL)
-    return decode.iterative(fill, hidden_BxL, self.num_passes or hidden_BxL.shape[1], self.decoding == "left_to_right")
+    # What stands behind an answer's end is never learned, and a late place only as the end of a long answer: filled in first, it would
+    # tell the earlier ones that theirs is long.
+    varies = self.task.answers_vary or self.task.separator is not None  # traces vary too
+    return decode.iterative(fill, hidden_BxL, self.num_passes or hidden_BxL.shape[1], varies or self.decoding == "left_to_right")

@@ -29,7 +29,7 @@ class NextLatent(NextToken):
   values = ("latent_weight", "kl_weight")
   year, source = 2025, "Teoh et al., arXiv 2511.05963"
 
-  horizon: int | None = None  # next_latent: steps of the dynamics; None: tokens of the target less 2, from the start to the goal
+  horizon: int | None = None  # next_latent: steps of the dynamics; None: tokens of the target less 2, from start to goal, if so many fit
   proj_factor: float = 0.5  # next_latent: width inside the dynamics over twice the model's
   latent_weight: float = 1.0  # next_latent: weight of SmoothL1
   kl_weight: float = 1.0  # next_latent: weight of the KL divergence
@@ -44,7 +44,8 @@ class NextLatent(NextToken):
 
   @property
   def steps(self) -> int:
-    return max(1, self.task.target_length - 2) if self.horizon is None else self.horizon
+    longest = self.task.prefix_length - 1
+    return min(max(1, self.task.target_length - 2), longest) if self.horizon is None else self.horizon
 
   def init(self, key: jax.Array, model) -> dict:
     width, inner = model.width, max(1, round(2 * self.proj_factor * model.width))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from pathstar.errors import require
 from pathstar.objectives.next_token import NextToken
-from pathstar.objectives.target import Aux, score
+from pathstar.objectives.target import Aux, mean_of_any, score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,6 @@ class Registers(NextToken):
     loss, record = score(model.unembed(params["model"], hidden_BxLxD), batch)
     further = lambda x_BxL: jax.lax.dynamic_slice_in_dim(jnp.pad(x_BxL, ((0, 0), (0, self.max_offset))), ahead, length, axis=1)
     _, seen = score(model.unembed(params["model"], beside_BxLxD), {name: further(batch[name]) for name in ("target", "weight")})
-    # So far ahead there may be no token that counts.
-    register = jnp.sum(seen.loss_BxL * seen.weight_BxL) / jnp.maximum(jnp.sum(seen.weight_BxL), 1e-9)
+    register = mean_of_any(seen.loss_BxL, seen.weight_BxL)
     total = (1 - self.register_weight) * loss + self.register_weight * register
     return total, record._replace(terms={"next": loss, "register": register})

@@ -36,6 +36,11 @@ def weighted_mean(x_BxL: jax.Array, weight_BxL: jax.Array) -> jax.Array:
   return jnp.sum(x_BxL * weight_BxL) / jnp.sum(weight_BxL)
 
 
+def mean_of_any(x_BxL: jax.Array, weight_BxL: jax.Array) -> jax.Array:
+  """`weighted_mean`, or 0 where nothing weighs anything: so far ahead a batch may have no token that counts."""
+  return jnp.sum(x_BxL * weight_BxL) / jnp.maximum(jnp.sum(weight_BxL), 1e-9)
+
+
 def score(logits_BxLxV: jax.Array, batch: dict) -> tuple[jax.Array, Aux]:
   """Weighted mean cross-entropy (nats a token) and its per-position record."""
   # Labels are picked up by a one-hot product: the gradient of a gather is a serial scatter on CPU.

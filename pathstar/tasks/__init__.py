@@ -17,6 +17,7 @@ path, and arms_BxDxL, all paths from the start in random order, padded with the 
 A task may also define
 
     siblings    examples index * siblings and those after it belong together: in a batch, and through shuffled epochs
+    num_test_problems    how many the test split has, if that is not an eighth of all
     groups      {key of examples: its values}: kinds of examples, whose exact match is measured apart
 Add one = one file + one line here.
 """

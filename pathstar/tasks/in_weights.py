@@ -4,8 +4,8 @@ Noroozizadeh, Nagarajan, Rosenfeld and Kumar, "Deep sequence models tend to memo
 weights and not in the prompt, and next-token prediction then does find paths to leaves that it was never asked for. An example is
 an edge, in either direction, or a path from the start to a leaf that is named:
 
-    edge 17=4            17 and 4 are neighbours
-    path 9=0,17,4,9      the start is 0, and the answer of every path begins with it
+    edge 8=7             8 and 7 are neighbours
+    path 9=0,7,8,9       the start is 0, and the answer of every path begins with it
 
 Paths to a quarter of the leaves are the test; their edges are trained on as all others. Tokens: the nodes, `=`, the kinds `edge` and
 `path`, and `$`, which fills up the target of an edge. Nothing of the problem tells the first move but what was learned of the graph.
@@ -88,6 +88,10 @@ class InWeights:
   def num_problems(self) -> int:
     """Edges in both directions, and paths."""
     return 2 * self.degree * (self.length - 1) + self.degree
+
+  @property
+  def num_test_problems(self) -> int:
+    return len(self._leaves["test"])
 
   @functools.cached_property
   def _leaves(self) -> dict[str, np.ndarray]:

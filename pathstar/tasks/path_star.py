@@ -80,7 +80,10 @@ class PathStar:
     if self.target != "path":
       require(self.min_length is None, "task.min_length", self.min_length, f"None with task.target = {self.target!r}")
     if self.arm_lengths == "unequal":
-      require(self.min_length is not None, "task.arm_lengths", self.arm_lengths, "'equal' without task.min_length")
+      require(shortest < self.length, "task.arm_lengths", self.arm_lengths, f"'equal' without a task.min_length below {self.length}")
+    # A dead end beside the goal is as good an end of an arm that is not named, and a search would have to look into all.
+    for name, value in (("task.query", self.query), ("task.target", self.target)):
+      require(not self.dead_ends or value not in ("inner", "search"), name, value, "another with task.dead_ends")
     if inner:
       name = "task.length" if self.min_length is None else "task.min_length"
       require(shortest > 2, name, shortest, "at least 3: an arm of 2 nodes has no inner node (task.query, task.dead_ends)")
@@ -144,8 +147,9 @@ class PathStar:
 
   @property
   def chance(self) -> float:
-    """Exact match of guessing an arm and then following it."""
-    return 1 / self.degree
+    """Exact match of guessing an arm, if the question does not name its first node, and then following it."""
+    named = [1 / (length - 2) if self.query == "inner" else float(length == 2) for length in self.lengths]
+    return sum(share + (1 - share) / self.degree for share in named) / len(named)
 
   @property
   def _variant(self) -> list[str]:

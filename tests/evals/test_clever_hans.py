@@ -31,9 +31,8 @@ def test_cheat_numbers_are_their_definitions(trained, found):
   assert found["cheat_accuracy"].mean() > 0.5  # half right on the answers, and yet a follower of edges
 
 
-def test_the_arm_that_is_forced_is_a_wrong_one_whatever_the_degree(tiny):
-  # A model that always follows the arm it is shown: it puts all its weight on the forced target.
-  config = tiny({"task.degree": 5, "task.length": 5, "task.num_nodes": 30})
+def follow(config):
+  """(examples, what a model was shown, the numbers) of one that always follows the arm: it puts all its weight on the forced target."""
   seen = {}
 
   class Follower:
@@ -43,7 +42,16 @@ def test_the_arm_that_is_forced_is_a_wrong_one_whatever_the_degree(tiny):
 
   object.__setattr__(config, "objective", Follower())
   batch = config.task.examples(0, "test", np.arange(50))
-  found = clever_hans.run(config, {}, batch, None)
+  return batch, seen, clever_hans.run(config, {}, batch, None)
+
+
+def test_a_goal_that_is_not_named_can_not_be_copied(tiny):
+  _, _, found = follow(tiny({"task.query": "inner", "task.length": 5, "task.num_nodes": 30}))
+  assert set(found) == {"cheat_accuracy", "end_follows_arm"}
+
+
+def test_the_arm_that_is_forced_is_a_wrong_one_whatever_the_degree(tiny):
+  batch, seen, found = follow(tiny({"task.degree": 5, "task.length": 5, "task.num_nodes": 30}))
   assert (found["cheat_accuracy"] == 1).all() and found["end_follows_arm"].all()
   assert not found["end_copies_goal"].any()
   forced = np.asarray(seen["target"])

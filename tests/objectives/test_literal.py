@@ -277,6 +277,7 @@ def test_values_are_those_of_each_run_of_a_pack(batch, table, name, fields):
     ("hybrid", {"teacherless_weight": -1.0}, "objective.teacherless_weight = -1.0: must be a number >= 0"),
     ("ranking", {"ranking_margin": 0.0}, "objective.ranking_margin = 0.0: must be a number > 0"),
     ("ranking", {"ranking_weight": -0.1}, "objective.ranking_weight = -0.1: must be a number >= 0"),
+    ("branch_only", {"branch_weight": 2.0}, "objective.branch_weight = 2.0: must be 1 with objective.name = 'branch_only'"),
     ("pause", {"num_pauses": 0}, "objective.num_pauses = 0: must be an integer >= 1"),
     ("registers", {"max_offset": 5}, "objective.max_offset = 5: must be between 1 and 4"),
     ("registers", {"register_weight": 1.1}, "objective.register_weight = 1.1: must be between 0 and 1"),

@@ -196,6 +196,29 @@ def test_head_i_of_multi_token_predicts_the_ith_next_token_wherever_it_is_of_the
   assert loss == pytest.approx(want["head_1"] + 0.5 * sum(list(want.values())[1:]), rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["joint_multi_token", "registers"])
+def test_a_batch_without_a_token_further_ahead_has_a_loss(setting, name):
+  config, params, batch = setting(name)
+  loss, terms = losses(config, params, batch | {"weight": batch["weight"] * (np.arange(4) == 0)})
+  assert np.isfinite(loss) and terms["joint" if name == "joint_multi_token" else "register"] == 0
+
+
+@pytest.mark.parametrize("fields", [{"task.min_length": 3}, {"task.target": "search"}])
+def test_masked_diffusion_does_not_fill_in_first_what_stands_behind_an_answer(tiny, fields):
+  made = {order: tiny({"objective.name": "masked_diffusion", "objective.decoding": order} | fields)
+          for order in ("confident", "left_to_right")}
+  config = made["confident"]
+  params = jax.jit(lambda: nn.meta.unbox({"model": config.model.init(model_key(0)), "objective": {}}))()
+  batch = config.task.examples(0, "test", np.arange(8))
+  answers = [jax.jit(lambda: one.objective.predict(config.model, params, batch, jax.random.key(0)))() for one in made.values()]
+  np.testing.assert_array_equal(*answers)
+
+
+def test_next_latent_steps_no_further_than_its_problem_is_long(tiny):
+  assert tiny({"task.name": "in_weights", "task.degree": 40, "task.length": 5, "objective.name": "next_latent", "data.num_test": 10, "data.num_train": 300,
+               "eval.num_examples": 10}).objective.steps == 2
+
+
 @pytest.mark.parametrize("name, fields, said", [
     ("multi_token", {"k": 22}, "objective.k = 22: must be between 1 and 21"),
     ("multi_token", {"k": 1, "sequential": True}, "objective.sequential = True: must be False with objective.k = 1"),

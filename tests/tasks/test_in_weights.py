@@ -42,6 +42,14 @@ def test_a_malformed_line_is_refused_with_its_number_and_reason(line, said):
   assert said in str(error.value)
 
 
+def test_a_test_split_has_no_more_problems_than_leaves_are_held_out():
+  made = lambda number: resolve({"task.name": "in_weights", "task.degree": 100, "data.num_test": number, "eval.num_examples": 10})
+  batch = made(25).task.examples(0, "test", np.arange(25))
+  assert len(np.unique(batch["prefix"][:, 1])) == 25
+  with pytest.raises(UserError, match="data.num_test = 26: must be at most 25"):
+    made(26)
+
+
 def test_a_graph_of_twenty_thousand_nodes_is_a_config_like_any_other():
   config = resolve({"task.name": "in_weights", "task.degree": 5000, "task.length": 5, "data.num_test": 1250, "eval.num_examples": 1000})
   batch = config.task.examples(0, "train", np.arange(64))

@@ -144,9 +144,22 @@ def test_trees_have_dead_ends_at_inner_nodes_in_training_and_none_in_the_test():
   assert not problems["train"] & problems["test"]
 
 
+@pytest.mark.parametrize("fields", [
+    {}, {"query": "inner"}, {"query": "inner", "min_length": 3}, {"min_length": 2}, {"min_length": 2, "arm_lengths": "unequal"}])
+def test_chance_is_that_of_a_guess_that_reads_the_question(fields):
+  """A guess of the arm, but where the node that the question names is the first move."""
+  task = PathStar(3, 5, 20, **fields)
+  batch = task.examples(0, "test", np.arange(20_000))
+  named = batch["prefix"][:, -2] == batch["target"][:, task.branch]
+  assert task.chance == pytest.approx(np.where(named, 1, 1 / 3).mean(), abs=0.01)
+
+
 @pytest.mark.parametrize("fields, said", [
     ({"min_length": 6}, "task.min_length = 6: must be between 2 and task.length = 5"),
-    ({"arm_lengths": "unequal"}, "task.arm_lengths = 'unequal': must be 'equal' without task.min_length"),
+    ({"arm_lengths": "unequal"}, "task.arm_lengths = 'unequal': must be 'equal' without a task.min_length below 5"),
+    ({"arm_lengths": "unequal", "min_length": 5}, "task.arm_lengths = 'unequal': must be 'equal' without a task.min_length below 5"),
+    ({"dead_ends": 1, "query": "inner"}, "task.query = 'inner': must be another with task.dead_ends"),
+    ({"dead_ends": 1, "target": "search"}, "task.target = 'search': must be another with task.dead_ends"),
     ({"min_length": 3, "target": "search"}, "task.min_length = 3: must be None with task.target = 'search'"),
     ({"query": "inner", "length": 2}, "task.length = 2: must be at least 3"),
     ({"dead_ends": 1, "min_length": 2}, "task.min_length = 2: must be at least 3"),
