@@ -44,6 +44,8 @@ def place(tmp_path, tiny_file):
   (tmp_path / "plain.py").write_text("from pathstar.config import default\ndef get_config():\n  return default()\n")
   (tmp_path / "notes.txt").write_text("not Python")
   (tmp_path / "grid.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return [{'task.degre': 2}]\n")
+  (tmp_path / "meshes.py").write_text(
+      GET + "  return config\ndef sweep(arg=''):\n  return [{'mesh': 'data=1'}, {'mesh': 'run=1', 'seed': 1}]\n")
   (tmp_path / "none.py").write_text(GET + "  return config\ndef sweep(arg=''):\n  return []\n")
   (tmp_path / "file").write_text("in the way")
   (tmp_path / "foreign").mkdir()
@@ -121,6 +123,18 @@ WRONG = {
     "an unknown scheme": (["train", "--config={FILE}", "--workdir=foo://bucket/run"], ["workdir = 'foo://bucket/run'", "known scheme"]),
     "a sweep of nothing": (["sweep", "--config={TMP}/none.py", "--workdir={TMP}/out"], ["the sweep has no cells"]),
     "a report over a folder that is none": (["report", "--workdir={TMP}/foreign", "--out={TMP}/foreign"], ["{TMP}/foreign"]),
+    "no repeats": (["bench", "--config={FILE}", "--repeats=0"], ["--repeats = 0", ">= 1"]),
+    "figures of one config where several are compared": (["bench", "--config={FILE}", "--packs=1,2", "--json={TMP}/x.json"],
+                                                         ["--json = '{TMP}/x.json'", "--out"]),
+    "figures to nowhere": (["bench", "--config={FILE}", "--json={TMP}/none/x.json"], ["--json = '{TMP}/none/x.json'"]),
+    "a plan to nowhere": (["plan", "--config={FILE}", "--json={TMP}/none/x.json"], ["--json = '{TMP}/none/x.json'"]),
+    "a plan's mesh without devices": (["plan", "--config={FILE}", "--mesh=data=2"], ["--mesh", "--topology"]),
+    "a plan of several meshes": (["plan", "--config={TMP}/meshes.py", "--topology=v5e:1x1", "--compile=none"], ["data=1, run=1", "--mesh"]),
+    "a part asked for twice": (["plan", "--config={TMP}/meshes.py", "--only=seed=0", "--only=seed=1"], ["--only seed", "seed=VALUE,VALUE"]),
+    "a part of what is drawn again": (["report", "--out={TMP}/out", "--only=seed=0"], ["--only", "--workdir"]),
+    "a scoreboard of a sweep": (["report", "--scoreboard={TMP}", "--workdir={TMP}"], ["--scoreboard", "alone"]),
+    "options of a scheduler that is not asked for": (["sweep", "--config={TMP}/meshes.py", "--workdir={TMP}/out", "--slurm=--shards=2"],
+                                                     ["--slurm = '--shards=2'", "--backend=slurm"]),
     "unknown split": (["sample", "--config={FILE}", "--split=tset"], ["--split = 'tset'", "'test'"]),
 }
 

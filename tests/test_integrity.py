@@ -171,6 +171,8 @@ def test_a_run_deleted_from_a_finished_pack_is_done_again_and_its_siblings_are_n
   assert {p: p.read_bytes() for p in before} == before
   for run in (folder / "runs").iterdir():
     assert pathstar.load(run).step == 20
+  assert command("copy", "--only=seed=1", f"--redo={next(run.name for run in kept if '-s1-' in run.name)}") == 0  # of a part of the grid
+  assert command("copy") == 0
   assert command("copy", "--redo=nonsense") == 2
   assert "--redo = 'nonsense': no such run in this sweep" in capsys.readouterr().err
 

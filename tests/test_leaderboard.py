@@ -45,6 +45,14 @@ def test_the_board_says_who_solves_what_with_how_many_seeds_and_at_what_price():
   assert names == ["hybrid", "token_order", "teacherless", "multi_token", "next_token"]  # the best first
 
 
+def test_arithmetic_is_told_over_next_token_of_the_same_model():
+  both = [row | {"architecture": name, "run_id": f"{row['run_id']}-{name}", "flops_per_step": times * row["flops_per_step"]}
+          for name, times in (("mamba", 5), ("s5_gated", 2)) for row in rows()[0]]
+  costs = [line.split("|") for line in leaderboard.markdown(as_read(both)).splitlines() if line.startswith(("| next_token", "| hybrid"))]
+  assert {(cells[1].strip(), cells[5].strip()) for cells in costs if len(cells) == 8} == {
+      (f"{name}, {mixer}", times) for name, times in (("next_token", "1.00"), ("hybrid", "3.00")) for mixer in ("mamba", "s5_gated")}
+
+
 def test_a_setting_of_an_objective_is_an_entry_of_its_own():
   runs = rows()[0]
   for row in runs:

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from pathstar.commands import report as report_command
 from pathstar.errors import UserError
+from pathstar.pricing import compare
 from pathstar.reports import claims, report, scoreboard
 from pathstar.reports.rows import read_csv, write_csv
 from pathstar.reports.scale import GRAPHS, PAPER, SMALL, scale_of
@@ -66,6 +67,19 @@ def test_a_verdict_counts_the_runs_that_agree(number, good, bad):
   assert verdict(number, [run(**bad)]) == "not held in 1"
   assert verdict(number, [run(**good), run(**bad, seed=1), run(**good, seed=2)]) == "held in 2 of 3"
   assert verdict(number, []) == "undecided"
+
+
+def test_runs_that_diverged_are_no_evidence_and_are_counted():
+  lost = run(status="diverged", seed=1, **dict.fromkeys(("exact_match_test", "exact_match_train", "branch_accuracy"), math.nan))
+  for number, values in (("1", {}), ("5", {"objective": "teacherless", "exact_match_test": 1.0, "exact_match_train": 1.0})):
+    told = claims.verdict(next(one for one in claims.CLAIMS if one.number == number), [lost | {"objective": "next_token"} | {
+        name: value for name, value in values.items() if name == "objective"}, run(**values)])
+    assert told.word == "held in 1 of 1" and told.found.endswith(" 1 runs diverged and are left out.") and "nan" not in told.found
+    assert verdict(number, [lost]) == "undecided"
+
+
+def test_an_even_guess_is_asked_of_problems_that_do_not_name_the_first_move():
+  assert verdict("3", [run(chance=0.75, branch_entropy=0.5 * math.log(2), exact_match_test=0.75)]) == "undecided"
 
 
 def test_a_guess_is_near_chance_however_small_chance_is():
@@ -139,11 +153,14 @@ def test_a_line_of_teacherless_training_counts_what_its_runs_fit():
 
 
 def test_steps_to_solve_must_double_with_a_node_and_may_end_unsolved():
-  rows = lambda *steps: [run(objective="branch_only", length=3 + i, branch_step=step) for i, step in enumerate(steps)]
+  rows = lambda *steps, budget=1000, by=1: [run(objective="branch_only", length=3 + by * i, branch_step=step, steps=budget)
+                                            for i, step in enumerate(steps)]
   assert verdict("11", rows(10, 100, math.nan)) == "held in 2 of 2"
   assert verdict("11", rows(10, 15, math.nan)) == "held in 1 of 2"
   assert verdict("11", rows(10, 100, math.nan, math.nan)) == "held in 2 of 2"
   assert verdict("11", rows(10, math.nan, math.nan)) == "undecided"  # one comparison is no trend
+  assert verdict("11", rows(10, 100, math.nan, budget=150)) == "undecided"  # nor does so short a budget tell of the second
+  assert verdict("11", rows(100, 210, 450, by=3)) == "not held in 2"  # of three nodes more
 
 
 def test_teacherless_must_be_above_wherever_the_two_differ():
@@ -217,6 +234,31 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
           in scoreboard.markdown(tmp_path))
   assert "(length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
+
+
+def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_path):
+  source = {"command": "pathstar sweep --config=configs/claims/failure.py --workdir=runs/x", "devices": ["cpu:cpu"]}
+  made = lambda score, **more: run(num_nodes=50, exact_match_test=score, exact_match_train=score, **{"parameters": 70_000} | more)
+  report.write(tmp_path / "a", "a", [made(0.5), made(0.52, seed=1), made(math.nan, seed=2, status="diverged"),
+                                     made(0.7, parameters=900_000), made(1.0, order="reversed")], [], source)
+  report.write(tmp_path / "b", "b", [made(0.9)], [], source | {"superseded_by": "a"})
+  line = next(line for line in scoreboard.graphs(tmp_path).splitlines() if line.startswith("| G(2,5) | small |"))
+  assert line == "| G(2,5) | small | 0.51 (2); 0.70 (1) | 1.00 (1) |  |  |"
+
+
+def test_what_is_said_by_hand_of_a_report_stays_and_a_benchmark_is_no_report(tmp_path):
+  out = tmp_path / "some"
+  report.write(out, "some", [run()], [], {"command": "x"})
+  workdir.write_json(out / "provenance.json", {"command": "x", "note": "by hand", "superseded_by": "other"})
+  report.write(out, "some", [run()], [], {"command": "y"})
+  assert workdir.read_json(out / "provenance.json") == {"command": "y", "note": "by hand", "superseded_by": "other"}
+  kept = {file: file.read_bytes() for file in out.iterdir()}
+  with pytest.raises(UserError, match="holds a report of runs; must be another folder"):
+    compare.write(out, [])
+  assert {file: file.read_bytes() for file in out.iterdir()} == kept
+  (out / "curves.csv").unlink()
+  with pytest.raises(UserError, match="holds a benchmark; must be another folder"):
+    report.write(out, "some", [run()], [], {})
 
 
 def test_lengths_are_told_apart_where_they_decide(tmp_path):

@@ -1,7 +1,6 @@
 """Measures speed: of one config against what this device can do, or of several mixers, objectives, packs and lengths in turn."""
 
 import argparse
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from pathstar.errors import UserError, require
 from pathstar.grid import product
 from pathstar.pricing import bench, compare
 from pathstar.reports.rows import begin
+from pathstar.storage import workdir
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,6 +26,9 @@ def main(argv: Sequence[str]) -> int:
   if any(word.startswith("--packs") for word in argv):
     cores_as_devices()
   args, loaded = cli.parse(parser, argv)
+  require(args.repeats >= 1, "--repeats", args.repeats, "an integer >= 1")
+  if args.json:
+    workdir.require_writable(pathlib.Path(args.json), "--json")
   if args.mixers or args.objectives or args.packs:
     return _compare(loaded.config, args)
   if args.lengths or args.out:
@@ -34,20 +37,21 @@ def main(argv: Sequence[str]) -> int:
   for name, value in figures.items():
     print(f"{name:32} {value:,.4g}" if isinstance(value, float) else f"{name:32} {value}")
   if args.json:
-    with open(args.json, "w") as file:
-      json.dump(figures, file, indent=2)
+    workdir.write_json(pathlib.Path(args.json), figures)
   return 0
 
 
 def _compare(fields, args) -> int:
   """`--mixers`, `--objectives` and `--packs`: see compare.py."""
+  if args.json:
+    raise UserError(f"--json = {args.json!r}: is of one config alone; with --mixers, --objectives or --packs give --out")
   if args.lengths and args.objectives:
     raise UserError("--lengths: random tokens are for next_token alone; must be left out with --objectives")
   each = lambda name, words: [{name: word} for word in words.split(",")] if words else [{}]
   ways = product(each("model.mixer", args.mixers), each("objective.name", args.objectives))
   lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
   if args.out:
-    begin(pathlib.Path(args.out))
+    begin(pathlib.Path(args.out), of_runs=False)
   rows = []
   measured = (rows.append(row) or row for row in compare.compare(fields, ways, lengths, args.repeats, packs))
   for line in compare.markdown(measured):

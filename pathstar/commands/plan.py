@@ -30,6 +30,11 @@ def main(argv: Sequence[str]) -> int:
   require(args.utilisation is None or 0 < args.utilisation <= 1, "--utilisation", args.utilisation, "above 0 and at most 1")
   choose("--compile", args.compile, ("ends", "all", "none"))
   whole = Topology(args.topology) if args.topology else None
+  for name in ("mesh", "utilisation"):
+    if getattr(args, name) is not None and whole is None:
+      raise UserError(f"--{name}: needs --topology")
+  if args.json:
+    workdir.require_writable(pathlib.Path(args.json), "--json")
   if args.find and (whole is None or args.mesh):
     raise UserError("--find: needs --topology, and chooses the mesh itself")
   if args.profile and (args.compile == "none" or whole is None or not whole.chip.clock):
@@ -37,6 +42,9 @@ def main(argv: Sequence[str]) -> int:
   compile_only()
   cells = loaded.sweep() if hasattr(loaded.module, "sweep") else [{}]
   packs = plan(loaded.config, cells, args.max_pack, loaded.given, args.only)
+  meshes = dict.fromkeys(run.config.mesh for pack in packs for run in pack.runs)
+  if len(meshes) > 1 and whole and not (args.mesh or args.find):
+    raise UserError(f"mesh = {', '.join(meshes)}: a plan is of one; give --mesh, or a part of the grid")
   works = price.count_work(packs, whole.chip.platform if whole else "tpu")
   if whole is None:
     found, total, notes = price.rows(works, None, {}), None, ["for hours and memory, give --topology=v5e:4x4 or another"]

@@ -26,6 +26,10 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--scoreboard", help="folder of reports, results/: write its README, a section a claim, and print their table")
   args = parser.parse_args(argv)
   require(args.panels >= 1, "--panels", args.panels, "an integer >= 1")
+  if args.scoreboard and (args.workdir or args.out):
+    raise UserError(f"--scoreboard = {args.scoreboard!r}: must be alone; it is made of the reports in that folder")
+  if (args.only or args.all) and not args.workdir:
+    raise UserError(f"--{'only' if args.only else 'all'}: needs --workdir; what is drawn again is all that the CSV files have")
   if args.scoreboard:
     scoreboard.write(root := pathlib.Path(args.scoreboard))
     page = f"{root.as_posix()}/README.md"
@@ -36,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
   if not args.out and len(args.workdir) > 1:
     raise UserError("report: of several --workdir needs --out")
   out = pathlib.Path(args.out or pathlib.Path(args.workdir[0]) / "report")
-  name = out.as_posix() if args.out else pathlib.Path(args.workdir[0]).name
+  name = out.as_posix()
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
     report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders), args.panels)

@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
   parser.add_argument("--slurm", metavar="OPTIONS", default="", help="options of launch/slurm.sh, as in "
                       "--slurm='--shards=4 --sbatch=\"--gpus=1 --time=12:00:00\"'")
   args, loaded = cli.parse(parser, argv, workdir="folder of the sweep")
+  if args.slurm and args.backend != "slurm":
+    raise UserError(f"--slurm = {args.slurm!r}: needs --backend=slurm")
   if args.redo and (args.dry_run or args.backend == "slurm"):
     raise UserError(f"--redo = {args.redo[0]!r}: must be without --dry_run and --backend=slurm; it trains here and now")
   folder = workdir.reach(args.workdir)
@@ -123,13 +125,15 @@ def _submit(args: argparse.Namespace, loaded: Loaded, argv: Sequence[str]) -> No
   """Becomes launch/slurm.sh with the same options."""
   if not _SLURM.exists():
     raise UserError("--backend = 'slurm': needs a checkout of the repository, whose launch/slurm.sh it calls")
+  if args.distributed:
+    raise UserError("--distributed: is for --backend=local; launch/slurm.sh says it where a job has several processes")
   if args.shard:
     raise UserError("--shard: is for --backend=local; with slurm the shards are --slurm=\"--shards=4\"")
   config = os.path.abspath(loaded.module.__file__) + (f":{loaded.arg}" if loaded.arg else "")
   options = [f"--config={config}", f"--workdir={workdir.absolute(args.workdir)}", *shlex.split(args.slurm),
              *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(f"--only={word}" for word in args.only),
              *(["--dry_run"] if args.dry_run else []),
-             *(word for word in argv if word.startswith(("--config.", "--mesh=")))]
+             *([f"--mesh={args.mesh}"] if args.mesh else []), *(word for word in argv if word.startswith("--config."))]
   os.execvp("bash", ["bash", str(_SLURM), *options])
 
 

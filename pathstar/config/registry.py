@@ -173,7 +173,9 @@ def selected(items: Sequence[T], words: Sequence[str], fields: Callable[[T], Map
     known(name)
     if not equals:
       raise UserError(f"--only = {shown(word)}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
-    wanted.setdefault(name, []).extend(cast_field(name, part) for part in text.split(","))
+    if name in wanted:
+      raise UserError(f"--only {name}: is given twice; several values of one field are written {name}=VALUE,VALUE")
+    wanted[name] = [cast_field(name, part) for part in text.split(",")]
   if not items or not wanted:
     return list(items)
   known_of = list(map(fields, items))

@@ -163,7 +163,7 @@ def draw(rows: Sequence[dict]) -> Figure:
 
 def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
   """runs.csv and provenance.json, and what is drawn from them."""
-  begin(out)
+  begin(out, of_runs=False)
   workdir.write_json(out / PROVENANCE, environment())
   write_csv(out / "runs.csv", COLUMNS, rows)
   redraw(out)
@@ -175,9 +175,9 @@ def redraw(out: pathlib.Path) -> None:
   lines = "\n".join(markdown(rows)) + "\n"
   workdir.write_text(out / "table.md", lines)
   picture = []
-  lengths, mixers = ({row[name] for row in rows} for name in ("length", "mixer"))
-  if len(lengths) > 1 and len(rows) == len(lengths) * len(mixers):  # a line a mixer; objectives can differ in length, and are no line
-    (out / "scaling.png").unlink(missing_ok=True)
+  lengths, mixers, objectives, packs = ({row.get(name) for row in rows} for name in ("length", "mixer", "objective", "runs"))
+  (out / "scaling.png").unlink(missing_ok=True)
+  if len(lengths) > 1 and len(objectives) == len(packs) == 1 and len(rows) == len(lengths) * len(mixers):  # a line a mixer
     draw(rows).savefig(out / "scaling.png", dpi=150)
     picture = ["![cost of a training step against sequence length](scaling.png)", ""]
   workdir.write_text(out / "README.md", "\n".join([

@@ -151,9 +151,9 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
   figure, grid = grid_of(len(panels))
   for axes, (title, rows) in zip(grid, panels.items()):
     by_length = sorted(by(rows, lambda row: row["length"]).items())
-    for row in rows:
+    for row, rank in ((row, rank - (len(same) - 1) / 2) for _, same in by_length for rank, row in enumerate(same)):
       solved = not math.isnan(row["branch_step"])
-      at = row["length"] + 0.05 * (row["seed"] - 1.5)
+      at = row["length"] + 0.05 * rank
       axes.scatter(at, row["branch_step"] if solved else row["steps"], s=26, marker="o" if solved else "^", edgecolor="black",
                    facecolor="0.4" if solved else "white", zorder=3)
     learned = [(length, step) for length, same in by_length if (step := median_step(same)) < math.inf]

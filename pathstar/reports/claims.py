@@ -107,7 +107,9 @@ CLAIMS = (
           checks.follows_a_wrong_arm, f"accuracy at the inner nodes of the wrong arm >= {FOLLOWS}; its last token may be the goal's copy",
           "accuracy along a wrong arm", paper_at=dict.fromkeys(_GRAPHS[:-1], "96 to 100 %") | {"G(20,5)": "no model fits"}),
     Claim("3", "failure", "the first move is an even guess", "The first move stays a uniform guess among the legal ones.",
-          "argued", "first_move", lambda runs: on_grid(_next_token()(runs)), checks.indecipherable,
+          "argued", "first_move",
+          lambda runs: [row for row in on_grid(_next_token()(runs)) if math.isclose(row["chance"], 1 / row["degree"], abs_tol=1e-4)],
+          checks.indecipherable,
           f"entropy >= {EVEN} log(degree) and probability on legal moves >= {SOLVED}",
           "entropy over legal first moves, of log(degree)", lot=by_length),
     Claim("4", "timeline", "the cheat comes first", "The cheat is learned first; then nothing is left that could teach the first move.",
@@ -160,8 +162,8 @@ def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
 
 def is_made_for(claim: Claim, runs: Sequence[dict], source: dict) -> bool:
   """Whether a report's command, or one of several, is of the claim's config, or of another whose runs differ in what the claim compares."""
-  commands = (each.get("command", "") for each in (source, *source.get("others", ())))
-  configs = {found[1] for command in commands if (found := re.search(r"--config=(?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", command))}
+  commands = (each.get("command", "") for one in (source, *source.get("others", ())) for each in (one, *one.get("grown", ())))
+  configs = {found[1] for command in commands if (found := re.search(r"--config[= ](?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", command))}
   return bool(claim.about(runs)) and (claim.config in configs or bool(configs & set(claim.also)) and differs(claim, runs))
 
 
@@ -173,8 +175,10 @@ def differs(claim: Claim, runs: Sequence[dict]) -> bool:
 def verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:
   """What the runs of a report say of any claim."""
   about = claim.about(runs)
-  told = claim.check(about) if about else Told(0, 0, "none of these runs is of the kind that could tell")
-  return Verdict(claim, told.held, told.of, told.found + ".", told.cases)
+  ended = [row for row in about if row.get("status", "done") == "done"]  # what diverged has no scores
+  told = claim.check(ended) if ended else Told(0, 0, "none of these runs is of the kind that could tell")
+  lost = f" {len(about) - len(ended)} runs diverged and are left out." if len(ended) < len(about) else ""
+  return Verdict(claim, told.held, told.of, f"{told.found}.{lost}", told.cases)
 
 
 def lots(claim: Claim, runs: Sequence[dict]) -> dict[str, Verdict]:

@@ -1,5 +1,6 @@
 """Checks of claims that are about runs beside each other: longer paths beside shorter ones, ways of training at one number of examples."""
 
+import itertools
 import math
 
 from pathstar.reports.checks import NEAR, STEEP, Case, Told, count_each, guesses, margin
@@ -16,7 +17,7 @@ def flat_in_length(runs):
     for rows in lengths:
       _, _, _, [case] = count_each(rows, lambda row: True, "exact_match_test")
       case = Case(f"{case.setting}{', ' * bool(more)}{more}", case.measured)
-      if shortest and rows[0]["length"] >= shortest["length"]:
+      if shortest and rows[0]["length"] > shortest["length"]:
         forecast, level = (1 - shortest["token_error"]) ** answer_length(rows[0]), shortest["exact_match_test"]
         off = lambda row: abs(row["exact_match_test"] - level)
         flat = [off(row) <= margin(row) and off(row) < abs(row["exact_match_test"] - forecast) for row in rows]
@@ -33,16 +34,19 @@ def needle(runs):
           for more, lot in split(rows, "length").items()}
   pairs, said, cases = [], [], []
   for (degree, more), rows in lots.items():
-    middle, parts = [], []
+    middle, budget, parts = {}, {}, []
     for length, same in sorted(by(rows, lambda row: row["length"]).items()):
-      middle.append(median_step(same))
+      middle[length], budget[length] = median_step(same), min(row["steps"] for row in same)
       solved = len(defined(same, "branch_step"))
-      when = f", median step {middle[-1]:.0f}" if middle[-1] < math.inf else f" in {span(same, 'steps', '.0f')} steps"
+      when = f", median step {middle[length]:.0f}" if middle[length] < math.inf else f" in {span(same, 'steps', '.0f')} steps"
       parts.append(f"length {length}: {solved} of {len(same)} solved{when}")
       cases.append(Case(f"{same[0]['problem']}{', ' * bool(more)}{more}", f"{solved} of {len(same)} solved{when}"))
-    pairs += [STEEP * a <= b for a, b in zip(middle, middle[1:]) if a < math.inf]  # two censored lengths can't be told apart
+    for (length, step), (longer, then) in itertools.pairwise(middle.items()):
+      least = step * STEEP**(longer - length)
+      if step < math.inf and (then < math.inf or budget[longer] >= least):  # else the budget ends before it could tell
+        pairs.append(then >= least)
     said.append((f"degree {degree}{', ' * bool(more)}{more}, " if len(lots) > 1 else "") + "; ".join(parts))
-  found = (f"{'. '.join(said)}. The steps at least double from one length to the next in {sum(pairs)} of {len(pairs)} comparisons that the "
+  found = (f"{'. '.join(said)}. The steps at least double with every node in {sum(pairs)} of {len(pairs)} comparisons that the "
            "budget allows")
   return Told(sum(pairs), len(pairs), found, cases) if len(pairs) > 1 else Told(0, 0, found, cases)  # one step up is not yet a trend
 

@@ -87,7 +87,7 @@ def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match on held-out problems by way of training (crosses: training ones). One cluster a topology and model; points are seeds."""
   runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
-  if not runs or len({str(row["num_train"]) for row in runs}) > 2:
+  if not runs or _by_examples(runs):
     return None  # examples() draws it
   if side_by_side(runs):
     return None  # leaderboard() draws them
@@ -97,7 +97,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   if by_field(told := apart(runs, *alike)) != told:
     more, size = by_field(told), lambda row: []
   clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], *size(row), *(
-      in_words(name, parts(row)[name]) for name in more)]))
+      in_words(name, value) for name in more if (value := parts(row)[name]) != "")]))
   methods = ordered(method(row) for row in runs)
   styles = _bar_style(methods)
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
@@ -201,10 +201,15 @@ def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None
   return draw_maps(over_grid(runs), most, lambda same: mean(same, "exact_match_test"), solved)
 
 
+def _by_examples(runs: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
+  """(problem, order) -> runs of several numbers of training examples, more than two."""
+  found = by([row for row in runs if defined([row], "num_train")], lambda row: (row["problem"], row["order"]))
+  return {key: rows for key, rows in found.items() if len({row["num_train"] for row in rows}) > 2}
+
+
 def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match against the number of distinct training examples. Points are seeds."""
-  panels = {key: rows for key, rows in by([r for r in runs if defined([r], "num_train")], lambda r: (r["problem"], r["order"])).items()
-            if len({row["num_train"] for row in rows}) > 2}
+  panels = _by_examples(runs)
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)

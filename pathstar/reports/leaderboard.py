@@ -38,6 +38,12 @@ def _solved(row: dict) -> bool:
   return row["status"] == "done" and row[score_of(row)] >= SOLVED
 
 
+def _sizes(row: dict) -> tuple:
+  """What a step's arithmetic depends on but for the way of training."""
+  return row["problem"], row["architecture"], row["num_nodes"], *(
+      str(value) for name, value in row.items() if name.startswith(("model.", "task.")) or name == "train.batch_size")
+
+
 def _share(rows: Sequence[dict]) -> float:
   return sum(map(_solved, rows)) / len(rows)
 
@@ -58,9 +64,10 @@ def markdown(runs: Sequence[dict]) -> str:
       ["trained by", *graphs], [[name, *(cell(of[graph]) if graph in of else "" for graph in graphs)] for name, of in found.items()])
   chance = {row["problem"]: row["chance"] for row in runs}
   solving = lambda rows, value: [x for row in rows if _solved(row) and not math.isnan(x := value(row))]
-  flops = lambda row: row.get("solve_step", math.nan) * row.get("flops_per_step", math.nan)
-  base = {row["problem"]: row for row in runs if method(row) == "next_token"}
-  over = lambda row, name: (row.get(name, math.nan) / base[row["problem"]].get(name, math.nan)) if row["problem"] in base else math.nan
+  step = lambda row: row.get("solve_step" if score_of(row) == "exact_match_test" else "branch_step", math.nan)
+  flops = lambda row: step(row) * row.get("flops_per_step", math.nan)
+  base = {_sizes(row): row for row in runs if method(row) == "next_token"}
+  over = lambda row, name: (row.get(name, math.nan) / base[_sizes(row)].get(name, math.nan)) if _sizes(row) in base else math.nan
   every = {name: [row for rows in of.values() for row in rows] for name, of in found.items()}
   costs = [[name, span(rows, "parameters"), span(rows, "parameters_used"), span(rows, "steps"), _median(
       [x for row in rows if not math.isnan(x := over(row, "flops_per_step"))], ".2f"), f"{mean(rows, 'train_seconds'):.0f}"]
@@ -70,11 +77,11 @@ def markdown(runs: Sequence[dict]) -> str:
       f"(a guess of the arm: {', '.join(f'{g} {chance[g]:.2g}' for g in graphs)}).", "",
       *per_graph(lambda rows: f"**{sum(map(_solved, rows))} of {len(rows)}**: {_seeds(rows)}"), "",
       "Steps until they do, median over these seeds (in brackets: billions of floating-point operations of training until then).", "",
-      *per_graph(lambda rows: _median(solving(rows, lambda row: row.get("solve_step", math.nan)), ",.0f") + (
+      *per_graph(lambda rows: _median(solving(rows, step), ",.0f") + (
           f" ({x})" if (x := _median([f / 1e9 for f in solving(rows, flops)], ",.0f")) else "")), "",
       "Forced onto a wrong arm, how often the model follows it, mean over seeds; empty: not defined.", "",
       *per_graph(lambda rows: "" if math.isnan(x := mean(rows, "cheat_accuracy")) else f"{x:.2f}"), "",
-      "What each costs. FLOPs: of a training step, over that of next_token on the same graph, median.", "",
+      "What each costs. FLOPs: of a training step, over that of next_token on the same graph and model, median.", "",
       *table(["trained by", "parameters", "of which kept", "steps", "FLOPs", "s a run"], costs), ""])
 
 

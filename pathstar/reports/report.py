@@ -86,7 +86,7 @@ def _made(source: dict) -> list[str]:
 
 
 def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], verdicts: Sequence[claims.Verdict], panels: int) -> str:
-  """The report's README: how it was made, what it says of the paper's claims, the table and the figures."""
+  """The README of the report in folder `name`: how it was made, what it says of the paper's claims, the table and the figures."""
   seconds = sum(row["train_seconds"] for row in runs)
   settings, lines = len(groups(runs)), markdown(runs).splitlines()
   rest = [f"... and {len(lines) - _MAX_LINES} more, in [table.md](table.md)", ""] if len(lines) > _MAX_LINES else []
@@ -114,8 +114,10 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
 
 
 def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict, panels: int = PANELS) -> None:
-  """Writes the report's files into `out`."""
-  begin(out)
+  """Writes the report's files into `out`. What was written by hand into the provenance of one that is there stays."""
+  begin(out, of_runs=True)
+  known = workdir.read_json(out / PROVENANCE) if (out / PROVENANCE).exists() else {}
+  source = {name: known[name] for name in ("note", "superseded_by") if name in known} | source
   workdir.write_json(out / PROVENANCE, source)  # first: by it the folder is known to be a report's
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pathstar import objectives
+from pathstar.errors import UserError
 from pathstar.storage import workdir
 
 PROVENANCE = "provenance.json"
@@ -17,9 +18,11 @@ SOLVED = 0.95  # exact match from which a run counts as solved
 _METHODS = ("next_token", "reversed", "teacherless")
 
 
-def begin(out: pathlib.Path) -> None:
-  """The folder of a report, made if absent. Raises UserError, and leaves it as it is, if it holds something else."""
+def begin(out: pathlib.Path, of_runs: bool) -> None:
+  """The folder of a report of runs or of a benchmark, made if absent. Raises UserError, and leaves it as it is, if it holds another."""
   workdir.refuse_foreign(out, PROVENANCE, "a report's", field="out")
+  if (out / "runs.csv").exists() and find_csv(out, "curves").exists() != of_runs:
+    raise UserError(f"out = {str(out)!r}: holds {'a benchmark' if of_runs else 'a report of runs'}; must be another folder")
   workdir.make(out, field="out")
 
 

@@ -9,7 +9,7 @@ from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early
 from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, mean, method, on_grid, paths, read_csv
+from pathstar.reports.rows import by, defined, groups, mean, method, on_grid, paths, read_csv, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
@@ -96,14 +96,13 @@ def summary(root: pathlib.Path, below: str = "") -> str:
 
 def graphs(root: pathlib.Path) -> str:
   """Markdown: exact match on each of the paper's graphs by way of training, and the number of seeds, of a small model and of its own."""
-  runs = [row for _, rows, _ in _reports(root) for row in on_grid(paths(rows))]
-  score = lambda rows: mean(rows, "branch_accuracy" if method(rows[0]) == "branch_only" else "exact_match_test")
+  runs = [row for _, rows, source in _reports(root) if "superseded_by" not in source
+          for row in on_grid(paths(rows)) if row["status"] == "done"]
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
   def cell(pair, scale, name):
-    lots = by([row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) == name and scale_of(row) == scale],
-              lambda row: row["architecture"])
-    return "; ".join(f"{f'{architecture} ' * (architecture != 'transformer')}{score(rows):.2f} ({len(rows)}{early(rows)})"
-                     for architecture, rows in lots.items())
+    same = [row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) == name and scale_of(row) == scale]
+    return "; ".join(f"{f'{key.architecture} ' * (key.architecture != 'transformer')}{mean(rows, score_of(rows[0])):.2f} "
+                     f"({len(rows)}{early(rows)})" for key, rows in groups(same).items())
   ways = ("next_token", "reversed", "teacherless", "branch_only")
   return _lines(["graph", "model", *ways], [[f"G({pair[0]},{pair[1]})", words, *(cell(pair, scale, name) for name in ways)]
                                            for pair in PAPER_TOPOLOGIES for scale, words in ((GRAPHS, "small"), (PAPER, "the paper's"))])

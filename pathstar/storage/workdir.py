@@ -121,6 +121,13 @@ def refuse_foreign(folder: pathlib.Path, ours: str, whose: str, leave_out: tuple
       raise UserError(f"{field} = {str(folder)!r}: not empty and not {whose} folder (it holds {foreign[0]!r})")
 
 
+def require_writable(file: pathlib.Path, field: str) -> None:
+  """Raises UserError if no file can be written there: before work whose result would be lost."""
+  folder = file.absolute().parent
+  if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    raise UserError(f"{field} = {str(file)!r}: must be a file in a folder that is there and can be written to")
+
+
 def read_json(file: pathlib.Path) -> dict:
   """A JSON object. Raises UserError, which says what is wrong with the file, if it holds none."""
   try:

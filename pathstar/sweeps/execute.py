@@ -10,7 +10,6 @@ A crash of one of several processes of a job ends the job, and an outage of the 
 import contextlib
 import dataclasses
 import gc
-import os
 import pathlib
 import sys
 import traceback
@@ -23,7 +22,7 @@ from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
 from pathstar.sweeps.packs import Pack, part, varied, work
-from pathstar.sweeps.records import SPLIT, check_places, split_of
+from pathstar.sweeps.records import SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
 from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
@@ -119,8 +118,7 @@ def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead)
       if len(pack.paths) > len(pack.runs) and not split_of(folder, pack.pack_id, pack.paths):  # what was not asked for is left as it is
         asked = [run.path for run in pack.runs]
         rest = [path for path in pack.paths if path not in asked]
-        parts = {f"{os.path.basename(paths[0])}-x{len(paths)}": paths for paths in (asked, rest)}
-        workdir.write_json(place / SPLIT, parts)
+        workdir.write_json(place / SPLIT, named_parts(asked, rest))
       if parts := split_of(folder, pack.pack_id, pack.paths):
         runs = {run.path: run for run in pack.runs}
         asked = {pack_id: [runs[path] for path in paths if path in runs] for pack_id, paths in parts.items()}
@@ -149,7 +147,7 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
       return crash.error
     if last or crash.out_of_memory:
       parts = [part(todo[first:first + size], pack) for first in range(0, len(todo), size)]
-      workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
+      workdir.write_json(place / SPLIT, named_parts(*([run.path for run in part.runs] for part in parts)))
       print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
       return parts
     print(f"{pack.pack_id}: tried once more", flush=True)

@@ -49,6 +49,11 @@ def split_of(folder: pathlib.Path, pack_id: str, paths: Sequence[str]) -> dict[s
   return parts
 
 
+def named_parts(*lots: Sequence[str]) -> dict[str, list[str]]:
+  """Lots of paths of runs by the ids of the packs that they become."""
+  return {f"{os.path.basename(paths[0])}-x{len(paths)}": list(paths) for paths in lots}
+
+
 def check_places(folder: pathlib.Path, pack_ids: Iterable[str], paths: Iterable[str]) -> None:
   """Raises UserError if packs and runs of these names do not lie inside the folder."""
   root = None if workdir.is_remote(folder) else os.path.realpath(folder)

@@ -1,6 +1,5 @@
 """Doing single runs of a sweep again, from the start: for one whose files were lost or damaged."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -8,8 +7,8 @@ from pathstar.errors import UserError, nearest
 from pathstar.storage import workdir
 from pathstar.storage.locks import lock
 from pathstar.sweeps.folder import checkpoints_of, pack_of
-from pathstar.sweeps.packs import Pack, PlannedRun, pack
-from pathstar.sweeps.records import PLAN, SPLIT, read_plan
+from pathstar.sweeps.packs import Pack, PlannedRun
+from pathstar.sweeps.records import PLAN, SPLIT, named_parts, read_plan
 
 
 def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> None:
@@ -27,15 +26,14 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
       continue  # nothing was planned there yet
     pack_id, paths = found
     with lock(workdir.make(folder / "packs" / pack_id)):
+      if len(paths) > 1:  # first: a run of a pack of its own is set aside as well as any, if this stops here
+        rest = [path for path in paths if path != run.path]
+        workdir.write_json(folder / "packs" / pack_id / SPLIT, named_parts(rest, [run.path]))
+      else:
+        _set_aside(checkpoints_of(folder, pack_id))
       for file in (folder / "runs" / run.path).glob("*"):
         if file.name in (workdir.RESULT, workdir.METRICS) or file.name.startswith("events.out."):
           _set_aside(file)
-      if len(paths) == 1:
-        _set_aside(checkpoints_of(folder, pack_id))
-        continue
-      rest = [one for path in paths if path != run.path for one in [runs[path]]]
-      parts = {one.pack_id: [r.path for r in one.runs] for one in (pack(rest), pack([run]))}
-      workdir.write_text(folder / "packs" / pack_id / SPLIT, json.dumps(parts, indent=2) + "\n")
     print(f"{run.run_id}: set aside, and trained again by itself")
 
 

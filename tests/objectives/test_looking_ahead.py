@@ -215,8 +215,8 @@ def test_masked_diffusion_does_not_fill_in_first_what_stands_behind_an_answer(ti
 
 
 def test_next_latent_steps_no_further_than_its_problem_is_long(tiny):
-  assert tiny({"task.name": "in_weights", "task.degree": 40, "task.length": 5, "objective.name": "next_latent", "data.num_test": 10, "data.num_train": 300,
-               "eval.num_examples": 10}).objective.steps == 2
+  assert tiny({"task.name": "in_weights", "task.degree": 40, "task.length": 5, "objective.name": "next_latent", "data.num_test": 10,
+               "data.num_train": 300, "eval.num_examples": 10}).objective.steps == 2
 
 
 @pytest.mark.parametrize("name, fields, said", [
