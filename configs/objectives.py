@@ -29,9 +29,10 @@ from pathstar.sweep import chain, product
 GRAPHS = ((2, 4), (2, 5), (3, 5), (2, 8), (5, 5))
 UNEQUAL = {"task.min_length": 3, "task.arm_lengths": "unequal"}  # each arm of a graph has 3 to 5 nodes: no goal at a known distance
 # Settings of papers, each with what they compare; what differs from them is said. In all, batches are of fresh examples or epochs of a
-# fixed set as there, the loss is on the target alone, and an answer has no end token.
+# fixed set as there, the loss is on the target alone, numbers are bfloat16 as in scale=paper, and an answer has no end token.
 NATIVE = {
-    # Zuhri et al. (arXiv 2508.19228), table 5. Their cosine ends at a third of the peak, ours at 0.
+    # Zuhri et al. (arXiv 2508.19228), table 5. Their cosine ends at a third of the peak, ours at 0; a mean weighs their sequential heads,
+    # each of ours counts 1.
     "token_order": dict(
         fields={"model.num_layers": 8, "task.num_nodes": 30, "data.num_train": 300_000, "data.num_test": 10_000, "train.batch_size": 4096,
                 "train.num_steps": 7300, "optimizer.learning_rate": 3e-3, "optimizer.warmup_steps": 1500, "optimizer.schedule": "cosine"},
@@ -52,7 +53,8 @@ NATIVE = {
                 "optimizer.warmup_steps": 0},
         ways=[{"objective.name": "next_token"}, {"objective.name": "belief_state"}],
         graphs=((2, 5), (2, 10), (5, 5))),
-    # Next-latent prediction (arXiv 2511.05963), table 5 and the public config. Their MLP is SwiGLU, and they sample their answers.
+    # Next-latent prediction (arXiv 2511.05963), table 5 and the public config. Their MLP is SwiGLU, and they sample their answers. Their
+    # multi-token prediction, whose number of heads goes with the graph, is left out.
     "next_latent": dict(
         fields={"model.positions": "rope", "model.norm": "rmsnorm", "task.num_nodes": 100, "train.batch_size": 512,
                 "train.num_steps": 20_000, "optimizer.learning_rate": 5e-4, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.95,

@@ -24,6 +24,11 @@ def _by_degree(runs: Sequence[dict]) -> dict[str, list[dict]]:
   return {title: lot for title, lot in lots.items() if len({row["length"] for row in lot}) > 1}
 
 
+def _guess(row: dict) -> str:
+  """What a line at chance is called: where a question may name the first move, a guess is right more often."""
+  return "1/degree" if defined([row], "degree") and math.isclose(row["chance"], 1 / row["degree"], abs_tol=1e-4) else "a guess"
+
+
 def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   """The cheat is learned, and the branch token stays a guess. Accuracy along a wrong arm, and of the first move; thin lines are seeds."""
   found = by_position(curves)
@@ -37,7 +42,7 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
       for number, row in enumerate(rows):
         points = found.get((row["run_id"], position), [])
         axes.plot([s for s, _ in points], [y for _, y in points], lw=1.1, label=label if number == 0 else None, **style)
-    axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
+    axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label=_guess(rows[0]))
     titled(axes, title)
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
@@ -61,13 +66,14 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
       at = x + 0.28 * (number - 1) + np.linspace(-0.07, 0.07, len(rows)) * (len(rows) > 1)
       axes.scatter(at, [value(row) for row in rows], s=26, marker=MARKERS[number], facecolor=str(0.5 * number), edgecolor="black", lw=0.8,
                    label=label if x == 0 else None)
-      axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label="1/degree" if x + number == 0 else None)
+      axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label=_guess(rows[0]) if not number else None)
   axes.axhline(1, color="0.7", lw=0.8, zorder=0)
   named = titles(panels, "problem", "architecture")
   axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
   axes.set_ylim(0, 1.06)
   axes.spines[["top", "right"]].set_visible(False)
-  top_legend(figure, *axes.get_legend_handles_labels(), 2, 8)
+  labelled = dict(zip(*axes.get_legend_handles_labels()[::-1]))  # each once
+  top_legend(figure, list(labelled.values()), list(labelled), 2, 8)
   return figure
 
 
