@@ -6,8 +6,8 @@
 Two initialisations of one model with learned positions: that of its scale (`presets.py`), and that of the authors' published code
 (../authors.py), whose positions are N(0, 1) beside token embeddings of N(0, 0.02^2). Expected: `exact_match` near 1/degree and
 `cheat_accuracy` near 1 from both, later from the authors', which must first find the tokens under the positions; runs.csv has the step as
-`cheat_step`. In results/initialisation it is 1,050 to 1,525 against 175 to 275, and one of four runs from the authors' start does not follow
-edges in 2,500 steps; none plans. cpu: G(2,4), 8 runs, about 8 minutes on one core. paper: G(2,5).
+`cheat_step`. In results/initialisation it is 1,050 to 1,525 against 175 to 275, and one of four runs from the authors' start does not
+follow edges in 2,500 steps; none plans. cpu: G(2,4), 8 runs, about 8 minutes on one core. paper: G(2,5).
 """
 
 from pathstar import scales
