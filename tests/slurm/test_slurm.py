@@ -86,7 +86,8 @@ def test_twelve_cells_over_two_nodes_and_a_requeued_task_resumes(cluster, tiny, 
                      "--sbatch=--exclusive")
   job = re.search(r"Submitted batch job (\d+)", submitted)[1]
   log = out / "logs" / "slurm_0.log"
-  first = lambda: [p for p in (out / "packs").glob("*/checkpoints/[0-9]*") if p.name.isdigit()] if (out / "packs").exists() else []
+  first = lambda: [p for file in (out / "runs").glob("*/environment.json") if "--shard=0/2" in file.read_text()  # of task 0
+                   for p in (out / "packs").glob(f"{file.parent.name}-x3/checkpoints/[0-9]*") if p.name.isdigit()]
   until(first, "a checkpoint")
   # What SLURM does at `--signal=B:TERM@120` before the time limit.
   output("scancel", "--signal=TERM", "--batch", f"{job}_0")
