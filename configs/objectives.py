@@ -94,8 +94,8 @@ def sweep(arg: str = ""):
     return product(NATIVE[args.native]["ways"], shapes, seeds)
   if args.part == "heads":
     return product([graph(2, 5)], {"objective.name": ["multi_token"], "objective.k": range(1, 7)}, seeds)
-  # Of branch_only exact match means nothing.
-  ways = [{"objective.name": name} for name in OBJECTIVES if name != "branch_only"]
+  # Where the branch token alone is scored exact match means nothing.
+  ways = [{"objective.name": name} for name, one in OBJECTIVES.items() if one.scores_all]
   ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
   if args.part == "architectures":
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]

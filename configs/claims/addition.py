@@ -47,5 +47,5 @@ def sweep(arg: str = ""):
   sizes = [1000, 2000, 3000, 4000, 6000, 8000] if args.scale == "cpu" else [1000, 3000, 10_000, 30_000, 100_000]
   methods = {"objective.name": ["next_token", "teacherless"], "objective.order": ["forward", "reversed"]}
   if args.part == "objectives":
-    methods = {"objective.name": [name for name in OBJECTIVES if name != "branch_only"]}  # there is no branch
+    methods = {"objective.name": [name for name, one in OBJECTIVES.items() if one.scores_all]}
   return product(methods, {"data.num_train": sizes}, {"seed": range(args.num_seeds)})

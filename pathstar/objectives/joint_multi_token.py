@@ -85,8 +85,8 @@ class JointMultiToken(NextToken):
     logits_BxLxIxV = self.planned(model, params, hidden_BxLxD, seen_BxN)
     scored = lambda i: score(logits_BxLxIxV[:, :, i], {"target": target_BxN[:, i:i + length], "weight": weight_BxN[:, i:i + length]})
     loss, record = scored(0)
-    further = lambda i: scored(i)[1]
-    joint = sum(mean_of_any(seen.loss_BxL, seen.weight_BxL) for seen in map(further, range(1, self.steps + 1))) / self.steps
+    ahead = [scored(i)[1] for i in range(1, self.steps + 1)]
+    joint = sum(mean_of_any(seen.loss_BxL, seen.weight_BxL) for seen in ahead) / self.steps
     return loss + self.joint_weight * joint, record._replace(terms={"next": loss, "joint": joint})
 
 

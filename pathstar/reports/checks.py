@@ -38,6 +38,11 @@ def margin(row: dict) -> float:
   return min(NEAR, row["chance"] / 4)
 
 
+def one_in_degree(row: dict) -> bool:
+  """Whether a guess is right with probability 1/degree; where a question may name the first move it is more often."""
+  return bool(defined([row], "degree")) and math.isclose(row["chance"], 1 / row["degree"], abs_tol=1e-4)  # a CSV has six digits
+
+
 def guesses(row: dict, column: str = "exact_match_test") -> bool:
   return abs(row[column] - row["chance"]) <= margin(row)
 

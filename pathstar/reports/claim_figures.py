@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from pathstar.reports.checks import one_in_degree
 from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line, titled, top_legend
 from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
 
@@ -25,8 +26,8 @@ def _by_degree(runs: Sequence[dict]) -> dict[str, list[dict]]:
 
 
 def _guess(row: dict) -> str:
-  """What a line at chance is called: where a question may name the first move, a guess is right more often."""
-  return "1/degree" if defined([row], "degree") and math.isclose(row["chance"], 1 / row["degree"], abs_tol=1e-4) else "a guess"
+  """What a line at chance is called."""
+  return "1/degree" if one_in_degree(row) else "a guess"
 
 
 def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
@@ -72,8 +73,7 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
   axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
   axes.set_ylim(0, 1.06)
   axes.spines[["top", "right"]].set_visible(False)
-  labelled = dict(zip(*axes.get_legend_handles_labels()[::-1]))  # each once
-  top_legend(figure, list(labelled.values()), list(labelled), 2, 8)
+  top_legend(figure, *axes.get_legend_handles_labels(), 2, 8)
   return figure
 
 

@@ -7,17 +7,22 @@ from pathstar.reports.checks import NEAR, STEEP, Case, Told, count_each, guesses
 from pathstar.reports.rows import answer_length, by, defined, mean, median_step, span, split
 
 
+def _by_length(runs):
+  """(degree, what else tells lots apart) -> length, from the shortest on -> runs that differ in their seed alone."""
+  return {(degree, more): dict(sorted(by(lot, lambda row: row["length"]).items()))
+          for degree, rows in by(runs, lambda row: row["degree"]).items() for more, lot in split(rows, "length").items()}
+
+
 def flat_in_length(runs):
   """Paths longer than the shortest whose arm is a guess, where (1 - e)^length, with the errors a token of that one, forecasts less."""
   cases = []
-  for more, lot in ((more, lot) for rows in by(runs, lambda row: row["degree"]).values() for more, lot in split(rows, "length").items()):
-    lengths = [rows for _, rows in sorted(by(lot, lambda row: row["length"]).items())]
-    means = [rows[0] | {name: mean(rows, name) for name in ("exact_match_test", "token_error")} for rows in lengths]
+  for (_, more), lengths in _by_length(runs).items():
+    means = [rows[0] | {name: mean(rows, name) for name in ("exact_match_test", "token_error")} for rows in lengths.values()]
     shortest = next(filter(guesses, means), None)
-    for rows in lengths:
+    for length, rows in lengths.items():
       _, _, _, [case] = count_each(rows, lambda row: True, "exact_match_test")
       case = Case(f"{case.setting}{', ' * bool(more)}{more}", case.measured)
-      if shortest and rows[0]["length"] > shortest["length"]:
+      if shortest and length > shortest["length"]:
         forecast, level = (1 - shortest["token_error"]) ** answer_length(rows[0]), shortest["exact_match_test"]
         off = lambda row: abs(row["exact_match_test"] - level)
         flat = [off(row) <= margin(row) and off(row) < abs(row["exact_match_test"] - forecast) for row in rows]
@@ -30,12 +35,11 @@ def flat_in_length(runs):
 
 
 def needle(runs):
-  lots = {(degree, more): lot for degree, rows in by(runs, lambda row: row["degree"]).items()
-          for more, lot in split(rows, "length").items()}
+  lots = _by_length(runs)
   pairs, said, cases = [], [], []
-  for (degree, more), rows in lots.items():
+  for (degree, more), lengths in lots.items():
     middle, budget, parts = {}, {}, []
-    for length, same in sorted(by(rows, lambda row: row["length"]).items()):
+    for length, same in lengths.items():
       middle[length], budget[length] = median_step(same), min(row["steps"] for row in same)
       solved = len(defined(same, "branch_step"))
       when = f", median step {middle[length]:.0f}" if middle[length] < math.inf else f" in {span(same, 'steps', '.0f')} steps"

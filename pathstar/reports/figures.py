@@ -58,7 +58,12 @@ def titled(axes, title: str, fontsize: int = 9) -> None:
 
 
 def top_legend(figure: Figure, handles: Sequence, labels: Sequence[str], columns: int, fontsize: int) -> None:
-  """A legend above the axes, of as many columns, up to `columns`, as the figure is wide: matplotlib cuts a wider one off without a word."""
+  """A legend above the axes, of as many columns, up to `columns`, as the figure is wide: matplotlib cuts a wider one off without a word.
+
+  A label that stands there several times is shown once.
+  """
+  labelled = dict(zip(labels, handles))
+  handles, labels = list(labelled.values()), list(labelled)
   width = figure.get_size_inches()[0]
   text = lambda label: (0.62 * len(label) + 4.5) * fontsize / 72  # inches of a label, its handle and the space around them
   fits = lambda n: sum(max(text(label) for label in labels[i::n]) for i in range(min(n, len(labels)))) <= width
@@ -227,8 +232,8 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     titled(axes, f"{problem}, {order}")
     axes.set_xlabel("training examples")
   grid[0].set_ylabel("exact match, test")
-  labelled = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
-  top_legend(figure, list(labelled.values()), list(labelled), 2, 9)
+  handles, labels = (sum(of_all, []) for of_all in zip(*(axes.get_legend_handles_labels() for axes in grid)))
+  top_legend(figure, handles, labels, 2, 9)
   return figure
 
 

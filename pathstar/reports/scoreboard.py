@@ -28,12 +28,12 @@ def _scale(report: Report) -> str:
   return scale_of(report[1][0])
 
 
-def _verdicts(root: pathlib.Path) -> list[tuple[list[tuple[Report, Verdict]], list[tuple[Report, Verdict]]]]:
+def _verdicts(reports: Sequence[Report]) -> list[tuple[list[tuple[Report, Verdict]], list[tuple[Report, Verdict]]]]:
   """For every claim: what the reports of its config say, and what the same check says of the others that can tell.
 
   A report whose provenance has `superseded_by` is of an earlier setting, and one of the others.
   """
-  reports, found = _reports(root), []
+  found = []
   for claim in CLAIMS:
     own, others = [], []
     for report in reports:
@@ -75,10 +75,11 @@ def summary(root: pathlib.Path, below: str = "") -> str:
 
   `below`: the file that has the sections that claims link to, if it is another; it says more.
   """
-  rows = []
-  earlier = collections.Counter(source["superseded_by"] for _, _, source in _reports(root) if "superseded_by" in source)
+  rows, reports = [], _reports(root)
+  before = {(folder, source["superseded_by"]) for folder, _, source in reports if "superseded_by" in source}  # each once, at any scale
+  earlier = collections.Counter(name for _, name in before)
   of_several = lambda folder: f", the last of {earlier[folder.name] + 1} settings" if earlier[folder.name] else ""
-  for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
+  for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}]({below}#claim-{claim.number})", claim.text
     said_of = [((_scale(report), lot), _where(report) + of_several(report[0]), said)
@@ -99,10 +100,12 @@ def graphs(root: pathlib.Path) -> str:
   runs = [row for _, rows, source in _reports(root) if "superseded_by" not in source
           for row in on_grid(paths(rows)) if row["status"] == "done"]
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
+
   def cell(pair, scale, name):
     same = [row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) == name and scale_of(row) == scale]
     return "; ".join(f"{f'{key.architecture} ' * (key.architecture != 'transformer')}{mean(rows, score_of(rows[0])):.2f} "
                      f"({len(rows)}{early(rows)})" for key, rows in groups(same).items())
+
   ways = ("next_token", "reversed", "teacherless", "branch_only")
   return _lines(["graph", "model", *ways], [[f"G({pair[0]},{pair[1]})", words, *(cell(pair, scale, name) for name in ways)]
                                            for pair in PAPER_TOPOLOGIES for scale, words in ((GRAPHS, "small"), (PAPER, "the paper's"))])
@@ -111,7 +114,7 @@ def graphs(root: pathlib.Path) -> str:
 def markdown(root: pathlib.Path) -> str:
   """Markdown: a section a claim, from the reports in `root`, with a part for each report of the claim's config."""
   parts = []
-  for claim, (own, others) in zip(CLAIMS, _verdicts(root)):
+  for claim, (own, others) in zip(CLAIMS, _verdicts(_reports(root))):
     parts += [f'<a id="claim-{claim.number}"></a>', f"## {claim.number}. {claim.text}", "",
               f"The paper: {claim.paper}. Criterion: {claim.criterion}.", ""]
     parts += [line for (folder, runs, source), said in own for line in _section(root, folder, runs, source, said)]

@@ -147,7 +147,7 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
       return crash.error
     if last or crash.out_of_memory:
       parts = [part(todo[first:first + size], pack) for first in range(0, len(todo), size)]
-      workdir.write_json(place / SPLIT, named_parts(*([run.path for run in part.runs] for part in parts)))
+      workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
       print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
       return parts
     print(f"{pack.pack_id}: tried once more", flush=True)
