@@ -31,15 +31,19 @@ def start(tiny, tmp_path):
   file.write_text(f"from pathstar.config import default, override\n\ndef get_config(arg=''):\n  return override(default(), {fields!r})\n")
 
   def start(folder):
-    with socket.socket() as free:
-      free.bind(("localhost", 0))
-      port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1", "JAX_ENABLE_COMPILATION_CACHE": "0"}
     return [subprocess.Popen([sys.executable, "-m", "pathstar", "train", f"--config={file}", f"--workdir={folder}",
                               f"--distributed=localhost:{port},2,{i}"], stderr=subprocess.PIPE, text=True, env=environment)
             for i in range(2)]
 
   return start
+
+
+def free_port():
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return free.getsockname()[1]
 
 
 def listens(process):
@@ -89,6 +93,33 @@ def test_whoever_is_signalled_the_job_saves_and_ends_and_goes_on(start, tmp_path
   assert [status for _, status in ended(*start(folder))] == [0, 0]
   result = lambda of: {k: v for k, v in json.loads((of / workdir.RESULT).read_text()).items() if k != "train_seconds"}
   assert timeless(folder) == timeless(tmp_path / "whole") and result(folder) == result(tmp_path / "whole")
+
+
+BUSY = """
+import ctypes, sys, time
+from pathstar.devices import hosts
+from pathstar.training import signals
+signals.listen(job=True)
+hosts.join(sys.argv[1])
+signals.joined(hosts.leave_together(signals.leave))
+print("joined", file=sys.stderr, flush=True)
+while True:
+  if sys.argv[1].endswith(",1"):
+    ctypes.PyDLL(None).usleep(900_000)  # keeps the interpreter for itself, as tracing and lowering do
+  time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("whom", [0, 1])
+def test_a_process_that_is_slow_to_hear_of_it_is_waited_for(whom):
+  port = free_port()
+  job = [subprocess.Popen([sys.executable, "-c", BUSY, f"localhost:{port},2,{i}"], stderr=subprocess.PIPE, text=True) for i in range(2)]
+  for process in job:
+    while "joined" not in process.stderr.readline():
+      assert process.poll() is None
+  job[whom].send_signal(signal.SIGTERM)
+  said = ended(*job)
+  assert [status for _, status in said] == [75, 75], said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

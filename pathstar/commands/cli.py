@@ -5,7 +5,6 @@ after a checkpoint (the same command resumes).
 """
 
 import argparse
-import atexit
 import importlib
 import logging
 import os
@@ -121,7 +120,7 @@ def main() -> int:
   """Entry point of the console script: `command`, and the end of the process."""
   status = command()
   if sys.argv[1:2] and sys.argv[1] in _TRAIN:
-    _end(status)
+    signals.end(status)
   return status
 
 
@@ -142,13 +141,3 @@ def command() -> int:
   if argv[0] in _TRAIN:
     signals.listen(job=any(word.startswith("--distributed") for word in argv))
   return run(importlib.import_module(f"pathstar.commands.{argv[0]}").main, argv[1:])
-
-
-def _end(status: int) -> None:
-  """Ends this process once all is saved and said, without taking the interpreter down: a thread of a library that then wants the
-  interpreter aborts it ("exception not rethrown", status -6), and one that compiles ahead would be waited for."""
-  if not signals.compiling():
-    atexit._run_exitfuncs()  # a job's processes take leave of each other there
-  for stream in (sys.stdout, sys.stderr):
-    stream.flush()
-  os._exit(status)

@@ -23,7 +23,7 @@ from pathstar.errors import Held, Outage, UserError, first_line, require
 
 AUTO = "auto"
 _FORM_S = 45  # until all processes of a job have to be there
-_LEAVING, _POLL_S, _FAREWELL_S = "pathstar/leaving", 0.3, 4.0
+_LEAVING, _POLL_S = "pathstar/leaving", 0.3
 _MESSAGE_BYTES = 2000  # of an error that one process tells the others, its kind in the first
 _SHARED = (Held, Outage, UserError, RuntimeError)  # kinds of such errors, the most special first
 
@@ -67,24 +67,21 @@ def join(how: str | None) -> None:
 def leave_together(leave: Callable[[], None]) -> Callable[[], None]:
   """A function to call before this process ends on its own, upon which `leave` is called in the other processes of its job.
 
-  All of them stay until each has heard of it (or for a few seconds): one that is gone is an error to those that wait for it.
+  All of them stay until each is there: one that is gone before is an error to the others, and ends them.
   """
-  client, me, count = _global_state.client, _global_state.process_id, _global_state.num_processes
+  client, me = _global_state.client, _global_state.process_id
   if client is None:
     return lambda: None
 
   def farewell():
     client.key_value_set(f"{_LEAVING}/{me}", "1", allow_overwrite=True)
-    until = time.monotonic() + _FAREWELL_S
-    while len(client.key_value_dir_get(_LEAVING)) < count and time.monotonic() < until:
-      time.sleep(_POLL_S / 10)
-    if me == 0:  # it keeps the list
-      time.sleep(2 * _POLL_S)
+    jax.distributed.shutdown()
 
   def listen():
-    while not client.key_value_dir_get(_LEAVING):
-      time.sleep(_POLL_S)
-    leave()
+    with contextlib.suppress(RuntimeError):  # the job is over
+      while not client.key_value_dir_get(_LEAVING):
+        time.sleep(_POLL_S)
+      leave()
 
   threading.Thread(target=listen, daemon=True).start()
   return farewell

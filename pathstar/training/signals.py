@@ -4,6 +4,7 @@ A command that trains listens from its first moment on (`listen`), in a thread o
 for another process of its job. Ending at once is what any run survives, a kill, but with status 75, and of all processes of a job.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -16,9 +17,10 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL
 COMPILER = "compiles ahead"  # name of a thread
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAME_S = 2.0  # a terminal and a launch script both signal: what comes within this time is one signal
+_FAREWELL_S = 20.0  # for which a job's other processes are waited for
 
 _stop: threading.Event | None = None  # of `listen`, or of the outermost `stop_on_signals`
-_phase = threading.Lock()
+_phase, _ending = threading.Lock(), threading.Lock()
 _listening = _joining = _saving = False
 _farewell: Callable[[], None] = lambda: None
 
@@ -44,16 +46,37 @@ def _heed(heard: int) -> None:
       with _phase:
         _stop.set()
         if not (_joining or _saving):
-          leave()
+          threading.Thread(target=leave, daemon=True).start()  # a second signal is heeded meanwhile
     elif now - first > _SAME_S:
       os._exit(128 + number)
 
 
 def leave() -> None:
   """Ends this process now, and with it its job: nothing is lost but what came after the last checkpoint."""
+  _alone()
   print("stopped by a signal; the same command goes on", file=sys.stderr, flush=True)
-  _farewell()
-  os._exit(EXIT_STOPPED)
+  threading.Timer(_FAREWELL_S, os._exit, [EXIT_STOPPED]).start()
+  try:
+    _farewell()
+  finally:
+    os._exit(EXIT_STOPPED)
+
+
+def end(status: int) -> None:
+  """Ends this process once all is saved and said, without taking the interpreter down: a thread of a library that then wants the
+  interpreter aborts it ("exception not rethrown", status -6), and one that compiles ahead would be waited for."""
+  _alone()
+  if not compiling():
+    atexit._run_exitfuncs()  # a job's processes take leave of each other there
+  for stream in (sys.stdout, sys.stderr):
+    stream.flush()
+  os._exit(status)
+
+
+def _alone() -> None:
+  """Returns in the first thread that is about to end this process, and in no other."""
+  if not _ending.acquire(blocking=False):
+    threading.Event().wait()
 
 
 def joined(farewell: Callable[[], None]) -> None:
