@@ -55,7 +55,7 @@ def test_the_scoreboard_is_what_the_csv_files_say():
   board = scoreboard.markdown(results)
   assert board in (results / "README.md").read_text()
   assert scoreboard.summary(results) in (results / "README.md").read_text()
-  assert scoreboard.summary(results, "results/README.md") in (ROOT / "README.md").read_text()
+  assert scoreboard.overview(results, "results/README.md") in (ROOT / "README.md").read_text()
   linked = re.findall(r"\]\(([^)#]+)\)", board)
   for number in re.findall(r"\(#claim-(\w+)\)", scoreboard.summary(results)):
     assert f'<a id="claim-{number}"></a>' in board
@@ -135,9 +135,13 @@ def test_a_claim_has_a_line_for_each_scale_even_within_one_report(tmp_path):
   report.write(tmp_path / "a", "a", [run(num_nodes=50, parameters=70_000, **plans), run(num_nodes=100, parameters=70_000, **fails),
                                      run(num_nodes=50, parameters=2e7, **fails), run(**fails)], [], source)
   report.write(tmp_path / "b", "b", [run(num_nodes=50, parameters=70_000, **fails)], [], source | {"command": "of no claim"})
-  lines = [line.split("|")[3:6] for line in scoreboard.summary(tmp_path, "x").splitlines() if line.startswith("| [1]")]
+  lines = [line.split("|")[3:6] for line in scoreboard.summary(tmp_path).splitlines() if line.startswith("| [1]")]
+  rate = {"1 of 1": "1 of 1 (21 to 100 %)", "1 of 2": "1 of 2 (9 to 91 %)"}
   assert [[cell.strip() for cell in cells] for cells in lines] == [
-      ["CPU", "1 of 1", ""], ["the paper's graphs, small model, CPU", "1 of 2", "1 of 1"], ["the paper's scale, CPU", "1 of 1", ""]]
+      ["CPU", rate["1 of 1"], ""], ["the paper's graphs, small model, CPU", rate["1 of 2"], "1 of 1"],
+      ["the paper's scale, CPU", rate["1 of 1"], ""]]
+  [line] = [line for line in scoreboard.overview(tmp_path, "x").splitlines() if line.startswith("| [1]")]
+  assert line.endswith("(length 5 and more). | 1 of 1 | 1 of 2 + 1 of 1 | 1 of 1 |")
   assert "**1 of 2 (9 to 91 %) agree at length 5 and more**. The paper's graphs, small model, CPU, 2 runs" in scoreboard.markdown(tmp_path)
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
   if args.scoreboard:
     scoreboard.write(root := pathlib.Path(args.scoreboard))
     page = f"{root.as_posix()}/README.md"
-    print(f"{scoreboard.summary(root, page)}\nscoreboard: {page}")
+    print(f"{scoreboard.overview(root, page)}\nscoreboard: {page}")
     return 0
   if not (args.workdir or args.out):
     raise UserError("report: give --workdir, --out, both, or --scoreboard")

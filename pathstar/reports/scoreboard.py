@@ -70,26 +70,42 @@ def _counts(claim: Claim, reports: Iterable[Report]) -> dict[tuple[str, str], tu
   return found
 
 
-def summary(root: pathlib.Path, below: str = "") -> str:
-  """Markdown: a line a claim, report of its config, scale, and lot of runs.
+def overview(root: pathlib.Path, page: str) -> str:
+  """Markdown: a line a claim and lot of runs, the scales side by side: `4 of 4 + 7 of 9` agree in reports of its config + in all others.
 
-  `below`: the file that has the sections that claims link to, if it is another; it says more.
+  `page`: of the sections that claims link to.
   """
+  rows, reports = [], _reports(root)
+  for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
+    told, elsewhere = collections.defaultdict(list), _counts(claim, [report for report, _ in others])
+    for report, _ in own:
+      for lot, said in lots(claim, report[1]).items():
+        told[_scale(report), lot].append(f"{said.held} of {said.of}" if said.of else said.word)
+    text = claim.text
+    for lot in dict.fromkeys([lot for _, lot in (*told, *elsewhere)] or [""]):
+      beside = {scale: f" + {held} of {of}" for scale in SCALES for held, of in [elsewhere.get((scale, lot), (0, 0))] if of}
+      rows.append([f"[{claim.number}]({page}#claim-{claim.number})", f"{text.rstrip('.')} ({lot})." if lot else text,
+                   *((", ".join(told[scale, lot]) + beside.get(scale, "")).strip() for scale in SCALES)])
+      text = "The same."
+  return _lines(["claim", "what it says", "small graphs", *SCALES[1:]], rows)
+
+
+def summary(root: pathlib.Path) -> str:
+  """Markdown: a line a claim, report of its config, scale, and lot of runs."""
   rows, reports = [], _reports(root)
   before = {(folder, source["superseded_by"]) for folder, _, source in reports if "superseded_by" in source}  # each once, at any scale
   earlier = collections.Counter(name for _, name in before)
   of_several = lambda folder: f", the last of {earlier[folder.name] + 1} settings" if earlier[folder.name] else ""
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     elsewhere = _counts(claim, [report for report, _ in others])
-    number, text = f"[{claim.number}]({below}#claim-{claim.number})", claim.text
+    number, text = f"[{claim.number}](#claim-{claim.number})", claim.text
     said_of = [((_scale(report), lot), _where(report) + of_several(report[0]), said)
                for report, _ in own for lot, said in lots(claim, report[1]).items()]
     told = {place for place, *_ in said_of}
     said_of += [(place, place[0], None) for place in elsewhere if place not in told]
     for place, where, said in said_of or [(("", ""), "", None)]:
       (held, of), lot = elsewhere.pop(place, (0, 0)), place[1]
-      rate = (lambda held, of: f"{held} of {of}") if below else _rate
-      counted = "no report of its own" if said is None else rate(said.held, said.of) if said.of else said.word
+      counted = "no report of its own" if said is None else _rate(said.held, said.of) if said.of else said.word
       rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
