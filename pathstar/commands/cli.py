@@ -60,9 +60,10 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
       raise UserError(f"{word}: must be written --config.{name}=VALUE")
     if changes.setdefault(name, value) != value:
       raise UserError(f"--config.{name} is given twice, as {changes[name]!r} and as {value!r}")
-  if "workdir" in folders:
-    if args.mesh is not None and changes.setdefault("mesh", args.mesh) != args.mesh:
+  if getattr(args, "mesh", None) is not None:
+    if changes.setdefault("mesh", args.mesh) != args.mesh:
       raise UserError(f"--mesh and --config.mesh are the same, and given as {args.mesh!r} and as {changes['mesh']!r}")
+  if "workdir" in folders:
     cores_as_devices()
     hosts.join(args.distributed)
     signals.joined(hosts.leave_together(signals.leave))

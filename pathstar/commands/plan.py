@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
       raise UserError(f"--{name}: needs --topology")
   if args.json:
     workdir.require_writable(pathlib.Path(args.json), "--json")
-  if args.find and (whole is None or args.mesh):
+  if args.find and (whole is None or "mesh" in loaded.given):
     raise UserError("--find: needs --topology, and chooses the mesh itself")
   if args.profile and (args.compile == "none" or whole is None or not whole.chip.clock):
     raise UserError("--profile: needs --topology=, one of TPUs, whose compiler tells what instructions cost, and --compile=ends or all")
