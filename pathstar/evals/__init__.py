@@ -3,7 +3,8 @@
     applies(config) -> bool                               where it is defined: it asks properties of task and objective
     run(config, params, batch, output) -> {name: (B,)}    one value an example; the mean over the defined ones, those not NaN, is reported
 
-where `batch` has its target in the order of the objective, and `output` is logits_BxLxV of one pass of `objective.logits`, shared by all.
+where `batch` has its target in the order of the objective and, as `chunk`, a number for random.evaluation_key, and `output` is logits_BxLxV
+of one pass of `objective.logits`, shared by all.
 A module may also define
 
     reads(config) -> "logits" | "tokens"                  tokens: `output` is tokens_BxL, what the model really produces
@@ -50,9 +51,11 @@ def evaluation_of(metric: str) -> str | None:
   return next((name for name, module in EVALS.items() if hasattr(module, "METRICS") and re.fullmatch(module.METRICS, metric)), None)
 
 
-def chunk_size(num_examples: int) -> int:
-  """Examples evaluated together: the largest divisor of `num_examples` up to a limit that bounds memory."""
-  return max(n for n in range(1, min(num_examples, _MAX_CHUNK) + 1) if num_examples % n == 0)
+def chunks(num_examples: int) -> tuple[int, int]:
+  """How many chunks of examples are evaluated one after another, to bound memory, and examples in each; the last may have some to spare."""
+  number = -(-num_examples // _MAX_CHUNK)
+  number = next((n for n in range(number, 2 * number) if num_examples % n == 0), number)
+  return number, -(-num_examples // number)
 
 
 def of_logits(config, params, batch: dict) -> dict[str, jax.Array]:
@@ -80,19 +83,23 @@ def of_tokens(config, params, batch: dict) -> tuple[dict[str, jax.Array], jax.Ar
 def _over_chunks(config, read: str, params, batch, model_output):
   """Means of the metrics, and the model's output for the whole batch beside the batch in the objective's order, chunk by chunk."""
   modules = {name: EVALS[name] for name, what in config.measured if what == read}
-  size = chunk_size(len(batch["target"]))
+  num_examples = len(batch["target"])
+  number, size = chunks(num_examples)
+  spare = number * size - num_examples
 
   def one_chunk(numbered):
-    number, chunk = numbered
+    place, chunk = numbered
     chunk = config.objective.in_order(chunk)
-    output = model_output(chunk, random.evaluation_key(random.PREDICT, number))
+    output = model_output(chunk, random.evaluation_key(random.PREDICT, place))
+    counts_B = place * size + jnp.arange(size) < num_examples
     owner, plain, partial = {}, {}, {}
     for name, module in modules.items():
-      for metric, value_B in module.run(config, params, chunk, output).items():
+      for metric, value_B in module.run(config, params, chunk | {"chunk": place}, output).items():
         _own(owner, metric, name)
         if jnp.shape(value_B) != (size,):
           raise UserError(f"evaluation {name}: {metric} is of shape {jnp.shape(value_B)}: must be one value an example, ({size},)")
         value_B = jnp.asarray(value_B).astype(jnp.float32)
+        value_B = jnp.where(counts_B, value_B, jnp.nan) if spare else value_B
         plain[metric] = value_B.mean()
         partial[metric] = jnp.where(jnp.isnan(value_B), 0, value_B).mean(), jnp.sum(jnp.isnan(value_B))
     return plain, partial, (output, chunk)
@@ -105,13 +112,14 @@ def _over_chunks(config, read: str, params, batch, model_output):
         means[metric] = value
     return means
 
-  chunks = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)
-  plain, partial, outputs = jax.lax.map(one_chunk, (jnp.arange(len(chunks["target"])), chunks))
+  fill = lambda x: jnp.concatenate([x, x[:spare]]) if spare else x
+  chunked = jax.tree.map(lambda x: fill(x).reshape(number, size, *x.shape[1:]), batch)
+  plain, partial, outputs = jax.lax.map(one_chunk, (jnp.arange(number), chunked))
   plain = derived({name: mean_C.mean() for name, mean_C in plain.items()})
-  partial = derived({name: _over_defined(*found, len(batch["target"])) for name, found in partial.items()})
+  partial = derived({name: _over_defined(*found, number * size) for name, found in partial.items()})
   # Where everything is defined, the plain mean, to the last bit.
   means = {name: jnp.where(jnp.isnan(mean), partial[name], mean) for name, mean in plain.items()}
-  return means, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+  return means, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], outputs)
 
 
 def together(*measured: dict) -> dict:

@@ -1,9 +1,9 @@
 """A perfect verifier and a backtracker around the model: do they beat blind guessing? Claim 9 of the talk.
 
-If the model knows nothing of the branch, the arm is chosen at random and then followed with probability q. Best of k
-samples, of which the verifier accepts a right one, must then be right with 1 - (1 - q/d)^k, and going back to the
-branch for another first move up to k times with q min(1, k/d), d being the degree. Only with `eval.num_samples`, and
-where the model decodes from the start.
+If the model knows nothing of the branch, the arm is chosen at random and then followed with probability q. Best of k samples, of which
+the verifier accepts a right one, must then be right with 1 - (1 - q/d)^k, and going back to the branch for another first move up to k
+times with q min(1, k/d), d being the degree, or 1 for the share of questions that name the first move (`task.query=inner`). Only with
+`eval.num_samples`, and where the model decodes from the start.
 """
 
 import dataclasses
@@ -40,21 +40,22 @@ def reads(config) -> str:
 
 
 def tries(config) -> list[int]:
-  """The k for which numbers are reported: powers of two up to `eval.num_samples`."""
-  return [2**i for i in range(config.evals["verifier"].num_samples.bit_length())]
+  """The k for which numbers are reported: powers of two below `eval.num_samples`, and that number."""
+  most = config.evals["verifier"].num_samples
+  return [*(2**i for i in range((most - 1).bit_length())), most] if most else []
 
 
 def run(config, params, batch, token_BxL) -> dict:
   """Per example (B,), for each k of `tries`.
 
   `verifier/best_of_k`: one of k samples at temperature 1 is the path. `verifier/backtrack_k`: it is found by trying
-  the k most likely first moves, each followed greedily. `verifier/rest_accuracy`, `verifier/rest_probability`: q of
-  either, greedy and sampled, given the right first move.
+  the k most likely first moves, each followed greedily. `.._blind`: the same if the model knows nothing of the branch.
+  `verifier/rest_accuracy`, `verifier/rest_probability`: q of either, greedy and sampled, given the right first move.
   """
   if not tries(config):
     return {}
   target_BxL, answer_BxL, place = batch["target"], batch["answer"], config.task.branch
-  keys = jax.random.split(random.evaluation_key(random.SAMPLE, 0), config.evals["verifier"].num_samples)
+  keys = jax.random.split(random.evaluation_key(random.SAMPLE, batch["chunk"]), config.evals["verifier"].num_samples)
   sample = lambda key: decode.autoregressive(config.objective, config.model, params, batch, key)
   right_KxB = ((jax.vmap(sample)(keys) == target_BxL[None]) | ~answer_BxL[None]).all(axis=2)
   # Given the true tokens before each, as in decoding that has been right so far.
@@ -62,20 +63,18 @@ def run(config, params, batch, token_BxL) -> dict:
   rest_BxL = answer_BxL & ~config.objective.at_branch(batch)
   log_p_BxL = -score(logits_BxLxV, batch)[1].loss_BxL
   rest_right_B = ((logits_BxLxV.argmax(-1) == target_BxL) | ~rest_BxL).all(axis=1)
-  branch_BxV = logits_BxLxV[:, place]
-  rank_B = (branch_BxV > jnp.take_along_axis(branch_BxV, target_BxL[:, place, None], axis=1)).sum(axis=1)
+  branch_BxV, right_Bx1 = logits_BxLxV[:, place], target_BxL[:, place, None]
+  level_Bx1 = jnp.take_along_axis(branch_BxV, right_Bx1, axis=1)
+  earlier_BxV = jnp.arange(branch_BxV.shape[1])[None] < right_Bx1  # of equals, greedy decoding takes the first
+  rank_B = ((branch_BxV > level_Bx1) | (branch_BxV == level_Bx1) & earlier_BxV).sum(axis=1)
   rest_p_B = jnp.exp(jnp.where(rest_BxL, log_p_BxL, 0).sum(axis=1))
+  degree = config.task.degree
+  named = (config.task.chance * degree - 1) / (degree - 1) if degree > 1 else 1.0  # share of questions that name the first move
+  blind = lambda right: named * right(1) + (1 - named) * right(degree)
   found = {"verifier/rest_accuracy": rest_right_B, "verifier/rest_probability": rest_p_B}
   for k in tries(config):
     found[f"verifier/best_of_{k}"] = right_KxB[:k].any(axis=0)
+    found[f"verifier/best_of_{k}_blind"] = blind(lambda arms: 1 - (1 - rest_p_B / arms) ** k)
     found[f"verifier/backtrack_{k}"] = rest_right_B & (rank_B < k)
-  return found
-
-
-def derive(config, means) -> dict:
-  """`verifier/best_of_k_blind`, `verifier/backtrack_k_blind`: the same if the model knows nothing of the branch."""
-  degree, found = config.task.degree, {}
-  for k in tries(config):
-    found[f"verifier/best_of_{k}_blind"] = 1 - (1 - means["verifier/rest_probability"] / degree) ** k
-    found[f"verifier/backtrack_{k}_blind"] = means["verifier/rest_accuracy"] * min(1, k / degree)
+    found[f"verifier/backtrack_{k}_blind"] = blind(lambda arms: rest_right_B * min(1, k / arms))
   return found

@@ -66,8 +66,9 @@ def measure(resolved: config.Config, repeats: int) -> dict:
       step_times.append((time.perf_counter() - begin) / steps)
     test = data.eval_examples(resolved, "test")
     params = jax.tree.map(lambda x: x[0], state["params"])
-    size = evals.chunk_size(len(test["target"]))
-    chunks = {k: v.reshape(-1, size, *v.shape[1:]) for k, v in test.items()}
+    number, size = evals.chunks(len(test["target"]))
+    whole = len(test["target"]) // size
+    chunks = {k: v[:whole * size].reshape(whole, size, *v.shape[1:]) for k, v in test.items()}
     objective, model, metric = resolved.objective, resolved.model, evals.EVALS["exact_match"]
     read = {"logits": lambda p, c: objective.logits(model, p, c),
             "tokens": lambda p, c: objective.predict(model, p, c, random.evaluation_key(random.PREDICT, 0))}[metric.reads(resolved)]

@@ -57,11 +57,13 @@ def test_every_task_reports_exact_match_once(tiny, fields, length):
 
 
 @pytest.mark.slow
-def test_the_size_of_chunks_changes_nothing(tiny, monkeypatch):
-  config = tiny()
+@pytest.mark.parametrize("most", [9, 11])  # of 40 examples: 5 chunks of 8, 4 of 10; of 37: 5 of 8, 4 of 10, with some to spare
+@pytest.mark.parametrize("number", [40, 37])
+def test_the_size_of_chunks_changes_nothing(tiny, monkeypatch, number, most):
+  config = tiny({"eval.num_examples": number})
   measure = lambda: jax.jit(functools.partial(everything, config))(jax.random.key(0), data.eval_examples(config, "test"))
   whole, whole_decoded, tokens = measure()
-  monkeypatch.setattr(evals, "_MAX_CHUNK", 9)  # 40 examples: 5 chunks of 8
+  monkeypatch.setattr(evals, "_MAX_CHUNK", most)
   parts, parts_decoded, tokens_of_parts = measure()
   for here, there in ((whole, parts), (whole_decoded, parts_decoded)):
     assert here.keys() == there.keys()
@@ -71,11 +73,10 @@ def test_the_size_of_chunks_changes_nothing(tiny, monkeypatch):
   np.testing.assert_array_equal(tokens, tokens_of_parts)
 
 
-@pytest.mark.parametrize("number", [1, 7, 499, 500, 1000, 997, 10_000])
-def test_a_chunk_divides_the_examples_and_is_bounded(number):
-  size = evals.chunk_size(number)
-  assert number % size == 0 and size <= 500
-  assert size == {1: 1, 7: 7, 499: 499, 500: 500, 1000: 500, 997: 1, 10_000: 500}[number]
+@pytest.mark.parametrize("number, found", [
+    (1, (1, 1)), (499, (1, 499)), (600, (2, 300)), (1000, (2, 500)), (997, (2, 499)), (1501, (4, 376))])
+def test_chunks_hold_all_examples_and_are_bounded(number, found):
+  assert evals.chunks(number) == found
 
 
 @pytest.mark.parametrize("name", [pytest.param("half", marks=pytest.mark.slow), "learning"])
