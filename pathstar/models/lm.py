@@ -178,8 +178,10 @@ class LM:
   def unembed(self, params, hidden_BxLxD):
     """Logits (B, L, V), float32, of normalised hidden states. `jax.lax.stop_gradient(params)` keeps a loss from the weights."""
     head = params["head"] if "head" in params else params["embedding"].T  # a tied one is the embedding
-    logits = hidden_BxLxD.reshape(-1, hidden_BxLxD.shape[-1]) @ head.astype(hidden_BxLxD.dtype)
-    return logits.reshape(*hidden_BxLxD.shape[:-1], -1).astype(jnp.float32)
+    rows = hidden_BxLxD.reshape(-1, hidden_BxLxD.shape[-1])
+    # Not rounded to a narrower type on the way: arms that are equally likely would often tie.
+    logits = jnp.matmul(rows, head.astype(rows.dtype), preferred_element_type=jnp.float32)
+    return logits.reshape(*hidden_BxLxD.shape[:-1], -1)
 
   def prefill(self, params, tokens_BxT, max_length: int, free_from: int | None = None):
     """The normalised hidden state (B, D) at the last of the given tokens, and the cache for decoding up to `max_length` positions."""

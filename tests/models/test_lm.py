@@ -136,6 +136,7 @@ def test_bfloat16_computes_near_float32_and_keeps_parameters_and_logits_in_float
   assert {x.dtype for x in shapes} == {np.dtype(np.float32)}
   out = logits(model, params, tokens)
   assert out.dtype == np.float32 and np.isfinite(out).all()
+  assert np.mean(out == np.asarray(jnp.asarray(out, jnp.bfloat16), np.float32)) < 0.1  # nor rounded on the way
   error = np.abs(out - logits(exact, params, tokens)).max()
   assert 0 < error < 0.5  # it does compute in another type, and not in another way
   # The residual stream is summed in float32, even so.
