@@ -33,12 +33,12 @@ class FutureSummary(NextToken):
     return {"head": model.init_unembedding(key)}
 
   def loss(self, model, params, batch: dict, key: jax.Array, step: jax.Array) -> tuple[jax.Array, Aux]:
-    batch = batch | {"weight": self.weight(batch)}
+    weight_BxL = self.weight(batch)
     logits, hidden_BxLxD = model.apply(params["model"], self.inputs(batch), batch["target"].shape[1])
-    loss, record = score(logits, batch)
+    loss, record = score(logits, batch | {"weight": weight_BxL})
     z_BxLxV = model.unembed(params["objective"], hidden_BxLxD)
     bag_BxLxV = self.bag(batch, z_BxLxV.shape[-1])
-    summary = weighted_mean((jax.nn.softplus(z_BxLxV) - bag_BxLxV * z_BxLxV).sum(axis=-1), batch["weight"])
+    summary = weighted_mean((jax.nn.softplus(z_BxLxV) - bag_BxLxV * z_BxLxV).sum(axis=-1), weight_BxL)
     return loss + self.summary_weight * summary, record._replace(terms={"next": loss, "summary": summary})
 
   def bag(self, batch: dict, vocab_size: int) -> jax.Array:

@@ -13,6 +13,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pathstar.errors import require
 from pathstar.objectives.next_token import NextToken
@@ -35,20 +36,24 @@ class Ranking(NextToken):
     require(self.ranking_weight >= 0, "objective.ranking_weight", self.ranking_weight, "a number >= 0")
     require(self.ranking_margin > 0, "objective.ranking_margin", self.ranking_margin, "a number > 0")
 
+  def check(self, model) -> None:
+    require(not self.wrong_arms or "arms" in self.task.examples(0, "train", np.arange(1)), "objective.wrong_arms", self.wrong_arms,
+            f"False for {self.task}, which has none")
+    super().check(model)
+
   @property
   def batch_keys(self) -> tuple[str, ...]:
     return ("arms",) if self.wrong_arms else ()
 
   def loss(self, model, params, batch: dict, key: jax.Array, step: jax.Array) -> tuple[jax.Array, Aux]:
-    batch = batch | {"weight": self.weight(batch)}
     logits_BxLxV = self.logits(model, params, batch)
-    loss, record = score(logits_BxLxV, batch)
+    loss, record = score(logits_BxLxV, batch | {"weight": self.weight(batch)})
     ranking = self.hinge(logits_BxLxV, batch)
     return loss + self.ranking_weight * ranking, record._replace(terms={"next": loss, "ranking": ranking})
 
   def hinge(self, logits_BxLxV: jax.Array, batch: dict) -> jax.Array:
     """The mean hinge, a scalar."""
-    target_BxL, weight_BxL, size = batch["target"], batch["weight"], logits_BxLxV.shape[-1]
+    target_BxL, weight_BxL, size = batch["target"], self.weight(batch), logits_BxLxV.shape[-1]
     place = jnp.arange(target_BxL.shape[1])
     later_LxL = place[:, None] < place[None]  # [j, k]: k comes after j
     one_hot_BxLxV = jax.nn.one_hot(target_BxL, size)
@@ -56,7 +61,7 @@ class Ranking(NextToken):
     # To come, at place i, is what is scored, stands at i or behind, and has not come between.
     same_BxLxL = (target_BxL[:, :, None] == target_BxL[:, None]) & later_LxL.T[None]
     before_BxL = jnp.where(same_BxLxL, place[None, None], -1).max(axis=2)
-    coming_BxIxL = (weight_BxL > 0)[:, None] & ~later_LxL.T[None] & (before_BxL[:, None] < place[None, :, None])
+    coming_BxIxL = (batch["weight"] > 0)[:, None] & ~later_LxL.T[None] & (before_BxL[:, None] < place[None, :, None])
 
     def hinges(lower_BxIxK, pair_BxIxLxK):
       cost = jax.nn.relu(self.ranking_margin - (upper_BxIxL[..., None] - lower_BxIxK[:, :, None]))

@@ -33,12 +33,12 @@ class TokenOrder(NextToken):
     return {"head": model.init_unembedding(key)}
 
   def loss(self, model, params, batch: dict, key: jax.Array, step: jax.Array) -> tuple[jax.Array, Aux]:
-    batch = batch | {"weight": self.weight(batch)}
+    weight_BxL = self.weight(batch)
     logits, hidden_BxLxD = model.apply(params["model"], self.inputs(batch), batch["target"].shape[1])
-    loss, record = score(logits, batch)
+    loss, record = score(logits, batch | {"weight": weight_BxL})
     order_logits = model.unembed(params["objective"], hidden_BxLxD)
     order_BxL = optax.losses.softmax_cross_entropy(order_logits, labels(batch, order_logits.shape[-1]))
-    order = weighted_mean(order_BxL, batch["weight"])
+    order = weighted_mean(order_BxL, weight_BxL)
     return loss + self.order_weight * order, record._replace(terms={"next": loss, "order": order})
 
 

@@ -292,3 +292,20 @@ def test_what_makes_no_sense_is_refused(name, fields, said):
   with pytest.raises(UserError) as error:
     make(name, **fields)
   assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["future_summary", "token_order", "ranking"])
+def test_a_branch_token_of_no_weight_is_still_a_token_to_come(batch, name):
+  """What is ahead is a matter of the answer, not of how much its tokens weigh: the loss has no jump at 0."""
+  class Headed(Table):
+    apply = staticmethod(lambda table, tokens, num_last: (Table.hidden(table, tokens, num_last),) * 2)
+    unembed = staticmethod(lambda params, hidden: hidden if params is None else hidden @ params["head"])
+
+  def loss(weight):
+    table, head = (jnp.asarray(np.random.default_rng(i).normal(size=(VOCAB, VOCAB)).astype(np.float32)) for i in (1, 2))
+    objective = make(name, branch_weight=weight)
+    if name == "ranking":
+      return float(loss_of(objective, table, batch)[0])
+    return float(objective.loss(Headed, {"model": table, "objective": {"head": head}}, batch, jax.random.key(0), jnp.int32(0))[0])
+
+  assert loss(0.0) == pytest.approx(loss(1e-6), rel=1e-4)
