@@ -145,9 +145,13 @@ def test_what_does_not_fit_is_one_error(tiny, files, tmp_path):
                        ({"task.test_file": None}, "task.train_file = .*: needs task.test_file too, which is not given"),
                        ({"task.train_file": str(tmp_path / "none.txt")}, "task.train_file = .*none.txt': can't be read"),
                        ({"task.train_file": str(tmp_path)}, "task.train_file = .*: can't be read"),
+                       ({"task.dead_ends": 1}, "task.dead_ends = 1: must be left out with task.train_file"),
+                       ({"task.siblings": 2}, "task.siblings = 2: the examples 1 to 2 of .*train.txt are not of one graph"),
+                       ({"data.num_train": 0}, "data.num_train = 0: must be an integer >= 1"),
                        ({"eval.num_examples": 41}, "eval.num_examples = 41: must be at most data.num_test = 40")):
     with pytest.raises(UserError, match=said):
       tiny(fields | change)
+  assert tiny(files("pairs", **{"task.siblings": 2})).siblings == 2
   assert tiny(fields | {"data.num_train": 500}).data.num_train == 60 and tiny(fields | {"data.num_train": 50}).data.num_train == 50
   train_file.write_text("\n".join([*lines[:9], lines[9] + ",1", *lines[10:]]))
   with pytest.raises(UserError, match="train.txt: line 10: "):

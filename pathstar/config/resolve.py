@@ -215,7 +215,7 @@ def _files(flat: dict[str, Any], task: Any, read: bool) -> Files | None:
   flat |= {"task.train_content": files.train_content, "task.test_content": files.test_content}
   for split in ("train", "test"):
     name, number = f"data.num_{split}", files.number(task, split)
-    flat[name] = min(flat[name] or number, number)
+    flat[name] = number if flat[name] is None else min(flat[name], number)
   return files
 
 

@@ -11,8 +11,8 @@ _BELOW_1 = 0.9999999  # what lies closer to 1 is 1 in float32
 class Data:
   """Config fields under `data.`."""
 
-  num_train: int | None = None  # distinct training examples, reshuffled every epoch, the first of task.train_file; None: endless, all of it
-  num_test: int = 10_000  # examples of the test split, the same for every seed; of task.test_file at most so many
+  num_train: int | None = None  # examples, each drawn by itself, in a new order every epoch; None: endless, or all of task.train_file
+  num_test: int = 10_000  # examples of the test split, the same for every seed; eval.num_examples of them are scored
 
   def __post_init__(self):
     require(self.num_train is None or self.num_train >= 1, "data.num_train", self.num_train, "an integer >= 1, or None")
@@ -64,7 +64,7 @@ class Optimizer:
   beta2: float = 0.999  # Adam
   clip_norm: float | None = 1.0  # global gradient norm is clipped to this; None: not clipped
   schedule: str = "constant"  # after warm-up: constant | cosine | linear (both end at 0 at train.num_steps)
-  warmup_steps: int = 0  # linear warm-up: step i of it has (i + 1) / warmup_steps of the rate
+  warmup_steps: int = 0  # linear warm-up: step i of it has (i + 1) / warmup_steps of the rate; the end of a shorter run cuts it off
   warmup_from_zero: bool = False  # i / warmup_steps: step 0 has rate 0, and does nothing
 
   def __post_init__(self):

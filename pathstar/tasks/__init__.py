@@ -18,6 +18,7 @@ A task may also define
 
     siblings    examples index * siblings and those after it belong together: in a batch, and through shuffled epochs
     num_test_problems    how many the test split has, if that is not an eighth of all
+    drawn_alone    {field: its value} of what examples from files do not have, or {}
     groups      {key of examples: its values}: kinds of examples, whose exact match is measured apart
 Add one = one file + one line here.
 """

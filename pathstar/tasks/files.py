@@ -39,6 +39,8 @@ class Files:
     if not hasattr(task, "problems"):
       raise UserError(f"task.train_file = {shown(self.train_file)}: {task} can't be read from files: it does not say which examples are of "
                       "one problem (problems)")
+    for name, value in getattr(task, "drawn_alone", {}).items():
+      raise UserError(f"task.{name} = {shown(value)}: must be left out with task.train_file; examples from files have none")
     found = {}
     for split in ("train", "test"):
       file, said = getattr(self, f"{split}_file"), getattr(self, f"{split}_content")
@@ -122,8 +124,14 @@ def _examples(task: Any, file: str, content: str, field: str) -> dict[str, np.nd
 
 @functools.lru_cache(8)
 def _check_apart(task: Any, files: Files) -> None:
-  """Raises UserError if both splits have a problem in common, whatever the order of its edges."""
+  """Raises UserError if both splits have a problem in common, whatever the order of its edges, or siblings are not of one."""
   train, test = (task.problems(files._read(task, split)) for split in ("train", "test"))
+  siblings = getattr(task, "siblings", 1)
+  for file, problem_B in ((files.train_file, train), (files.test_file, test)):
+    whole = problem_B[:len(problem_B) // siblings * siblings].reshape(-1, siblings)
+    if (apart := (whole != whole[:, :1]).any(axis=1)).any():
+      first = int(np.argmax(apart)) * siblings
+      raise UserError(f"task.siblings = {siblings}: the examples {first + 1} to {first + siblings} of {file} are not of one graph")
   if (both := np.isin(test, train)).any():
     first = int(np.argmax(both))
     there = int(np.argmax(train == test[first]))

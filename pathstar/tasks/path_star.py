@@ -75,7 +75,7 @@ class PathStar:
     choose("task.arm_lengths", self.arm_lengths, ("equal", "unequal"))
     choose("task.query", self.query, ("goal", "inner"))
     choose("task.layout", self.layout, ("edges", "arms", "query_first", "edges_twice"))
-    shortest, inner = self.min_length or self.length, self.query == "inner" or self.dead_ends
+    shortest, inner = self.lengths[0] if self.lengths else self.length + 1, self.query == "inner" or self.dead_ends
     require(2 <= shortest <= self.length, "task.min_length", self.min_length, f"between 2 and task.length = {self.length}")
     if self.target != "path":
       require(self.min_length is None, "task.min_length", self.min_length, f"None with task.target = {self.target!r}")
@@ -98,6 +98,11 @@ class PathStar:
   def answers_vary(self) -> bool:
     """Of `search` the trace does, and what follows the answer has no weight."""
     return len(self.lengths) > 1
+
+  @property
+  def drawn_alone(self) -> dict[str, int]:
+    """What can't be read from a file."""
+    return {"dead_ends": self.dead_ends} if self.dead_ends else {}
 
   @property
   def groups(self) -> dict[str, tuple[int, ...]]:

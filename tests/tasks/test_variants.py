@@ -155,6 +155,7 @@ def test_chance_is_that_of_a_guess_that_reads_the_question(fields):
 
 
 @pytest.mark.parametrize("fields, said", [
+    ({"min_length": 0}, "task.min_length = 0: must be between 2 and task.length = 5"),
     ({"min_length": 6}, "task.min_length = 6: must be between 2 and task.length = 5"),
     ({"arm_lengths": "unequal"}, "task.arm_lengths = 'unequal': must be 'equal' without a task.min_length below 5"),
     ({"arm_lengths": "unequal", "min_length": 5}, "task.arm_lengths = 'unequal': must be 'equal' without a task.min_length below 5"),
