@@ -16,6 +16,7 @@ from pathstar.devices import random
 CASES = {mixer: {"model.mixer": mixer} for mixer in models.MIXERS}
 CASES["draws"] = {"objective.name": "masked_diffusion"}  # its loss draws at every step
 SURROUNDINGS = {"plain": {}, "rbg": {"JAX_DEFAULT_PRNG_IMPL": "rbg"}, "x64": {"JAX_ENABLE_X64": "1"}}
+SURROUNDINGS["rbg"]["JAX_THREEFRY_PARTITIONABLE"] = "0"
 
 
 @pytest.fixture(scope="module")

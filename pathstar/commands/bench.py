@@ -1,6 +1,5 @@
 """Measures speed: of one config against what this device can do, or of several mixers, objectives, packs and lengths in turn."""
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from pathstar.storage import workdir
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar bench`."""
-  parser = argparse.ArgumentParser("pathstar bench", description=bench.__doc__.splitlines()[0])
+  parser = cli.Parser("bench", description=bench.__doc__.splitlines()[0])
   parser.add_argument("--repeats", type=int, default=8, help="timed dispatches")
   parser.add_argument("--json", help="file to write the figures to as well")
   parser.add_argument("--mixers", help="compare the training step of these instead, in turn: attention,s5_gated,mamba")
@@ -30,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
   if args.json:
     workdir.require_writable(pathlib.Path(args.json), "--json")
   if args.mixers or args.objectives or args.packs:
-    return _compare(loaded.config, args)
+    return _compare(loaded, args)
   if args.lengths or args.out:
     raise UserError(f"--{'lengths' if args.lengths else 'out'}: must come with --mixers, --objectives or --packs")
   figures = bench.measure(loaded.resolve(), args.repeats)
@@ -41,19 +40,23 @@ def main(argv: Sequence[str]) -> int:
   return 0
 
 
-def _compare(fields, args) -> int:
+def _compare(loaded, args) -> int:
   """`--mixers`, `--objectives` and `--packs`: see compare.py."""
   if args.json:
     raise UserError(f"--json = {args.json!r}: is of one config alone; with --mixers, --objectives or --packs give --out")
   if args.lengths and args.objectives:
     raise UserError("--lengths: random tokens are for next_token alone; must be left out with --objectives")
+  compared = {"model.mixer": args.mixers, "objective.name": args.objectives, "seed": True, "train.steps_per_call": args.lengths}
+  for name, said in compared.items():
+    if said and name in loaded.given:
+      raise UserError(f"--config.{name}: must be left out; what is compared says it")
   each = lambda name, words: [{name: word} for word in words.split(",")] if words else [{}]
   ways = product(each("model.mixer", args.mixers), each("objective.name", args.objectives))
   lengths, packs = _numbers("--lengths", args.lengths or ""), _numbers("--packs", args.packs or "1")
   if args.out:
     begin(pathlib.Path(args.out), of_runs=False)
   rows = []
-  measured = (rows.append(row) or row for row in compare.compare(fields, ways, lengths, args.repeats, packs))
+  measured = (rows.append(row) or row for row in compare.compare(loaded.config, ways, lengths, args.repeats, packs, loaded.given))
   for line in compare.markdown(measured):
     print(line, flush=True)
   if args.out:
@@ -62,7 +65,7 @@ def _compare(fields, args) -> int:
 
 
 def _numbers(name: str, text: str) -> list[int]:
-  words = [n for n in text.split(",") if n]
+  words = text.split(",") if text else []
   for n in words:
     require(n.isdigit() and int(n) >= 1, name, text, "integers >= 1 with commas between")
   return [*map(int, words)]

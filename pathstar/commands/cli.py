@@ -5,6 +5,7 @@ after a checkpoint (the same command resumes).
 """
 
 import argparse
+import collections
 import importlib
 import logging
 import os
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import pathstar
-from pathstar.errors import Stopped, UserError, choose, out_of_memory, outage
+from pathstar.errors import Stopped, UserError, choose, nearest, out_of_memory, outage
 from pathstar.training import signals
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, signals.EXIT_STOPPED
@@ -31,7 +32,26 @@ COMMANDS = {
 _TRAIN = ("train", "sweep")
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
+class Parser(argparse.ArgumentParser):
+  """The options of a command: each is written whole and, if it doesn't add up, once."""
+
+  def __init__(self, command: str, description: str):
+    super().__init__(f"pathstar {command}", description=description, allow_abbrev=False)
+
+  def parse_args(self, argv: Sequence[str]) -> argparse.Namespace:
+    """Raises UserError."""
+    given = collections.Counter(word.partition("=")[0] for word in argv)
+    for action in self._actions:
+      if sum(given[name] for name in action.option_strings) > 1 and action.nargs != 0 and not isinstance(action.default, list):
+        raise UserError(f"{action.option_strings[0]}: is given twice")
+    args, unknown = self.parse_known_args(argv)
+    for word in unknown:
+      name = word.partition("=")[0]
+      raise UserError(f"{name}: is not an option of {self.prog}{nearest(name, self._option_string_actions)}")
+    return args
+
+
+def parse(parser: Parser, argv: Sequence[str], **folders: str):
   """Adds `--config` (and a required `--NAME` for each of `folders`), and reads `--config.FIELD=VALUE` overrides.
 
   A command with a `workdir` trains: it also takes `--mesh`, and `--distributed`, which is acted on here.
@@ -70,7 +90,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str], **folders: str):
   return args, config.load(args.config, changes)
 
 
-def add_only(parser: argparse.ArgumentParser) -> None:
+def add_only(parser: Parser) -> None:
   """`--only FIELD=VALUE,...`: a part of a grid, in every command that has to do with one."""
   parser.add_argument("--only", metavar="FIELD=VALUE,...", action="append", default=[],
                       help="the runs alone that have one of these values; may be given several times, and then all must hold")
@@ -97,6 +117,9 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     return EXIT_BAD_INPUT
   except Stopped as error:
     print(error, file=sys.stderr)
+    return EXIT_STOPPED
+  except KeyboardInterrupt:  # of a command that has nothing to save
+    print("stopped", file=sys.stderr)
     return EXIT_STOPPED
   except BrokenPipeError:  # the reader of standard output has seen enough, as `| head`
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit

@@ -1,16 +1,17 @@
-"""Evaluates a run's newest checkpoint, on the test split or on a file in the authors' format."""
+"""Evaluates a run's newest checkpoint, on examples of the test split or of a file in the authors' format."""
 
-import argparse
 import csv
 import functools
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 
 import jax
 
 from pathstar import evals, run
+from pathstar.commands import cli
 from pathstar.errors import UserError
 from pathstar.tasks import files
 from pathstar.training import data
@@ -18,15 +19,17 @@ from pathstar.training import data
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar eval`."""
-  parser = argparse.ArgumentParser("pathstar eval", description="Evaluates a checkpoint.")
+  parser = cli.Parser("eval", description="Evaluates a checkpoint.")
   parser.add_argument("--workdir", required=True, help="folder of the run")
-  parser.add_argument("--data", help="examples in the authors' format, one a line (default: the run's test split)")
+  parser.add_argument("--data", help="examples in the authors' format, one a line (default: those of the test split that training scores)")
   parser.add_argument("--out", help="file to write to, as CSV, each question of --data, the model's answer, the right one, and whether "
                       "it is right or wrong; must not exist")
   parser.add_argument("--no_decode", action="store_true", help="leave out what decodes token by token")
   args = parser.parse_args(argv)
   if args.out and args.data is None:
     raise UserError("--out: says what becomes of each line of --data, which is not given")
+  if args.out and os.path.exists(args.out):
+    raise UserError(f"--out = {args.out!r}: can't be written (File exists)")
   loaded = run.load(args.workdir)
   batch = data.eval_examples(loaded.config, "test") if args.data is None else files.read(loaded.task, args.data, "--data")
   means = jax.jit(functools.partial(evals.of_logits, loaded.config))(loaded.params, batch)

@@ -1,6 +1,5 @@
 """Says what a config costs on hardware that is not here: the price of its sweep."""
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from pathstar.sweeps.packs import plan
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar plan`. Exit status 1: a pack does not fit."""
-  parser = argparse.ArgumentParser("pathstar plan", description="What a config costs on hardware that is not here.")
+  parser = cli.Parser("plan", description="What a config costs on hardware that is not here.")
   parser.add_argument("--topology", help="hardware, as in v5e:16x16 or h200:8; without it, only what can be counted")
   parser.add_argument("--mesh", help="mesh of every pack, as in run=5,data=4 (default: the config's)")
   parser.add_argument("--max_pack", type=int, help="at most this many runs in one program, as for `pathstar sweep`")

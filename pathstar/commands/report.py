@@ -1,6 +1,5 @@
 """Tables, figures and verdicts of finished runs; draws a report or a benchmark again from its CSV files."""
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -9,15 +8,15 @@ from pathstar.errors import UserError, require
 from pathstar.pricing import compare
 from pathstar.reports import report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, collect
-from pathstar.reports.rows import find_csv, read_csv
+from pathstar.reports.rows import is_of_runs, read_csv
 from pathstar.storage import workdir
 
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar report`."""
-  parser = argparse.ArgumentParser("pathstar report", description="Tables and figures of finished runs.")
-  parser.add_argument("--workdir", action="append", help="folder of a sweep or of a run, or several (--workdir=A --workdir=B); without it, "
-                      "redraw --out from its CSV files")
+  parser = cli.Parser("report", description="Tables and figures of finished runs.")
+  parser.add_argument("--workdir", action="append", default=[], help="folder of a sweep or of a run, or several "
+                      "(--workdir=A --workdir=B); without it, redraw --out from its CSV files")
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
   cli.add_only(parser)
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
@@ -44,15 +43,15 @@ def main(argv: Sequence[str]) -> int:
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
     report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders), args.panels)
-  elif find_csv(out, "curves").exists():
-    report.draw(out, name, args.panels)
-  elif (out / "runs.csv").exists():  # of `pathstar bench`
-    compare.redraw(out)
-  else:
+  elif not (out / "runs.csv").exists():
     raise UserError(f"out = {args.out!r}: holds no runs.csv to draw from; give --workdir")
+  elif is_of_runs(out):
+    report.draw(out, name, args.panels)
+  else:  # of `pathstar bench`
+    compare.redraw(out)
   if args.quiet:
     pass
-  elif find_csv(out, "curves").exists():
+  elif is_of_runs(out):
     print("\n".join(summary.lines(read_csv(out / "runs.csv"))))
   else:
     print((out / "table.md").read_text())

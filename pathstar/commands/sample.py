@@ -1,6 +1,5 @@
 """Shows examples of a config's task, draws the first of them, or exports them in the authors' file format."""
 
-import argparse
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
@@ -15,7 +14,7 @@ from pathstar.training import data
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar sample`."""
-  parser = argparse.ArgumentParser("pathstar sample", description="Shows, draws or exports examples.")
+  parser = cli.Parser("sample", description="Shows, draws or exports examples.")
   parser.add_argument("--n", type=int, default=5, help="how many")
   parser.add_argument("--split", default="train", help="train or test")
   parser.add_argument("--out", help="file to write the examples to, in the authors' format; must not exist")

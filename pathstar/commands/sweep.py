@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
   """`pathstar sweep`."""
   if "--status" in argv:  # needs no config
     return _status(argv)
-  parser = argparse.ArgumentParser("pathstar sweep", description="Runs all cells of a config's sweep; the same command again "
+  parser = cli.Parser("sweep", description="Runs all cells of a config's sweep; the same command again "
                                    "skips what is finished, resumes what is not and retries what failed.")
   parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
   parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
@@ -139,9 +139,10 @@ def _submit(args: argparse.Namespace, loaded: Loaded, argv: Sequence[str]) -> No
 
 def _status(argv: Sequence[str]) -> int:
   """`pathstar sweep --status`."""
-  parser = argparse.ArgumentParser("pathstar sweep --status", description="How far a sweep is.")
+  parser = cli.Parser("sweep --status", description="How far a sweep is.")
   parser.add_argument("--status", action="store_true", required=True)
-  parser.add_argument("--workdir", required=True, action="append", help="folder of the sweep, or several (--workdir=A --workdir=B)")
+  parser.add_argument("--workdir", required=True, action="append", default=[],
+                      help="folder of the sweep, or several (--workdir=A --workdir=B)")
   cli.add_only(parser)
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:

@@ -1,6 +1,5 @@
 """Trains one run; the same command again resumes it."""
 
-import argparse
 from collections.abc import Sequence
 
 from pathstar.commands import cli
@@ -11,7 +10,7 @@ from pathstar.training.train import train
 
 def main(argv: Sequence[str]) -> int:
   """`pathstar train`."""
-  parser = argparse.ArgumentParser("pathstar train", description="Trains one run; the same command again resumes it.")
+  parser = cli.Parser("train", description="Trains one run; the same command again resumes it.")
   args, loaded = cli.parse(parser, argv, workdir="folder of the run")
   compiled.keep()
   folder, config = workdir.path(args.workdir), loaded.resolve()

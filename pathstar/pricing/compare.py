@@ -91,14 +91,17 @@ def prepare(configs: Sequence[config.Config]) -> tuple[Callable[[], float], dict
   }
 
 
-def compare(fields, ways: Sequence[dict], lengths: Sequence[int], repeats: int, packs: Sequence[int] = (1,)) -> Iterator[dict]:
+def compare(fields, ways: Sequence[dict], lengths: Sequence[int], repeats: int, packs: Sequence[int] = (1,),
+            given: Iterable[str] = ()) -> Iterator[dict]:
   """One row (see COLUMNS) per length, way (fields that it sets, as {"model.mixer": "s5"}) and number of runs in a pack.
 
   `ratio`: a step's time over that of the first way and pack, median over rounds of taking turns. `examples_per_second`: of all runs of a
-  pack together, at its median; two packs of one run each, one after the other, have that of one run.
+  pack together, at its median; two packs of one run each, one after the other, have that of one run. `given`: fields that one of them
+  must use.
   """
   one = lambda way, seed: config.resolve(config.override(fields, way | {"seed": seed}), given=())
   resolved = [[one(way, seed) for seed in range(runs)] for way in ways for runs in packs]
+  config.check_used(fields, given, [runs[0] for runs in resolved])
   for length in lengths or (None,):
     settings = [prepare(runs if length is None else [on_random_tokens(one, length) for one in runs]) for runs in resolved]
     for dispatch, _ in settings:  # the first is not counted

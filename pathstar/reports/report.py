@@ -119,7 +119,7 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
   known = workdir.read_json(out / PROVENANCE) if (out / PROVENANCE).exists() else {}
   source = {name: known[name] for name in ("note", "superseded_by") if name in known} | source
   workdir.write_json(out / PROVENANCE, source)  # first: by it the folder is known to be a report's
-  write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)  # before the other: of that alone it would be a benchmark
+  write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   draw(out, name, panels)
 

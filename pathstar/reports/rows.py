@@ -21,20 +21,26 @@ _METHODS = ("next_token", "reversed", "teacherless")
 def begin(out: pathlib.Path, of_runs: bool) -> None:
   """The folder of a report of runs or of a benchmark, made if absent. Raises UserError, and leaves it as it is, if it holds another."""
   workdir.refuse_foreign(out, PROVENANCE, "a report's", field="out")
-  if (out / "runs.csv").exists() and find_csv(out, "curves").exists() != of_runs:
+  if (out / "runs.csv").exists() and is_of_runs(out) != of_runs:
     raise UserError(f"out = {str(out)!r}: holds {'a benchmark' if of_runs else 'a report of runs'}; must be another folder")
   workdir.make(out, field="out")
+
+
+def is_of_runs(out: pathlib.Path) -> bool:
+  """Whether the runs.csv of a folder is that of a report of runs, and not of a benchmark."""
+  with open(out / "runs.csv") as file:
+    return "run_id" in file.readline().rstrip("\n").split(",")
 
 
 def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], compress_from: float = math.inf) -> None:
   """Floats with six digits; None and what a row lacks are empty. One of `compress_from` bytes or more becomes `path`.gz instead."""
   content, packed = _as_csv(columns, rows).encode(), path.with_name(path.name + ".gz")
-  for file in (path, packed):
-    file.unlink(missing_ok=True)
   if len(content) < compress_from:
-    path.write_bytes(content)
+    workdir.write_bytes(path, content)
+    packed.unlink(missing_ok=True)
   else:
-    packed.write_bytes(gzip.compress(content, mtime=0))
+    workdir.write_bytes(packed, gzip.compress(content, mtime=0))
+    path.unlink(missing_ok=True)
 
 
 def _as_csv(columns: Sequence[str], rows: Iterable[dict]) -> str:

@@ -13,6 +13,7 @@ from pathstar.reports.rows import by, defined, groups, mean, method, on_grid, pa
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
+_TITLE = "# What was replicated"
 Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at one scale, provenance
 
 
@@ -184,8 +185,11 @@ def write(root: pathlib.Path) -> None:
   """Writes `root`/README.md. Raises UserError if there is no report below it."""
   if not list(root.glob("*/runs.csv")):
     raise UserError(f"scoreboard = {str(root)!r}: holds no report (a folder with runs.csv)")
-  workdir.write_text(root / "README.md", "\n".join([
-      "# What was replicated", "",
+  page = root / "README.md"
+  if page.exists() and not page.read_text().startswith(_TITLE):
+    raise UserError(f"scoreboard = {str(root)!r}: its README.md is not a scoreboard, and is not overwritten")
+  workdir.write_text(page, "\n".join([
+      _TITLE, "",
       *(textwrap.fill(text, 130, break_long_words=False, break_on_hyphens=False) + "\n" for text in (
           "Claims of the paper *The pitfalls of next-token prediction* (Bachmann and Nagarajan, ICML 2024) and of its authors' talk on it, "
           "each with what the committed runs say. Every number, verdict and table is computed from the CSV files beside this page, by "

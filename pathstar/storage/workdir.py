@@ -122,10 +122,15 @@ def refuse_foreign(folder: pathlib.Path, ours: str, whose: str, leave_out: tuple
 
 
 def require_writable(file: pathlib.Path, field: str) -> None:
-  """Raises UserError if no file can be written there: before work whose result would be lost."""
+  """Raises UserError if no JSON file can be written there, or what is there is none: before work whose result would be lost."""
   folder = file.absolute().parent
   if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
     raise UserError(f"{field} = {str(file)!r}: must be a file in a folder that is there and can be written to")
+  if file.exists():
+    try:
+      parse_json(file.read_bytes())
+    except ValueError:
+      raise UserError(f"{field} = {str(file)!r}: is a file that holds no JSON, and is not overwritten") from None
 
 
 def read_json(file: pathlib.Path) -> dict:
@@ -156,10 +161,15 @@ def write_text(file: pathlib.Path, text: str) -> None:
   """Writes the file whole or not at all."""
   if is_remote(file):  # an object appears when it is complete
     file.write_text(text)
-    return
+  else:
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: pathlib.Path, content: bytes) -> None:
+  """As `write_text`, of a local file."""
   temporary = file.with_name(f".{file.name}.{os.getpid()}")
-  with open(temporary, "w") as out:
-    out.write(text)
+  with open(temporary, "wb") as out:
+    out.write(content)
     out.flush()
     os.fsync(out.fileno())
   os.replace(temporary, file)
