@@ -6,7 +6,7 @@
 #
 # Relative paths are those of this checkout.
 #
-#   --gpus=0,1,2     GPUs to use (default: all that nvidia-smi lists)
+#   --gpus=0,1,2     GPUs to use (default: those of CUDA_VISIBLE_DEVICES; where that is not set, all that nvidia-smi lists)
 #   --one_process    one process over all GPUs: packs are spread over them by their mesh; for packs larger than one GPU
 #   --dry_run        print the commands and stop
 #   --help           this text
@@ -31,9 +31,13 @@ for word in "$@"; do
   esac
 done
 need config workdir
+from=--gpus
 if [ -z "$gpus" ]; then
-  if command -v nvidia-smi >/dev/null; then
-    gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,)
+  if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    gpus=$CUDA_VISIBLE_DEVICES from=CUDA_VISIBLE_DEVICES
+  elif command -v nvidia-smi >/dev/null; then
+    gpus=$(nvidia-smi --query-gpu=index --format=csv,noheader | paste -sd,) ||
+      fail "--gpus: nvidia-smi failed (${gpus:-without a word}); say which GPUs, as in --gpus=0,1"
   elif [ -n "$dry_run" ]; then
     echo "# nvidia-smi was not found: as on a machine with one GPU; --gpus=0,1 shows it with two"
     gpus=0
@@ -41,9 +45,13 @@ if [ -z "$gpus" ]; then
     fail "--gpus: nvidia-smi was not found; say which GPUs, as in --gpus=0,1"
   fi
 fi
+gpu='([0-9]+|(GPU|MIG)-[A-Za-z0-9-]+)'
+[[ $gpus =~ ^$gpu(,$gpu)*$ ]] || fail "$from=$gpus: must be GPUs by number or UUID, as in 0,1,2"
 IFS=, read -ra list <<<"$gpus"
 
-if [ -z "$dry_run" ]; then
+if [ -n "$dry_run" ]; then
+  quoted mkdir -p "$workdir/logs"
+else
   cd "$here"
   . launch/setup.sh
   setup cuda

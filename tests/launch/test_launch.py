@@ -63,6 +63,8 @@ def test_help_tells_every_option(script):
     ("gpu", [], "--config=... is required"),
     ("gpu", ["--config=c", "--workdir=w", "--gpu=0"], "--gpu=0: unknown option"),
     ("gpu", ["--config=c", "--workdir=w", "--shard=0/2"], "--shard=0/2: is set here"),
+    ("gpu", ["--config=c", "--workdir=w", "--gpus=0,,x"], "--gpus=0,,x: must be GPUs by number or UUID, as in 0,1,2"),
+    ("gpu", ["--config=c", "--workdir=w", "--gpus=,"], "--gpus=,: must be GPUs"),
     ("tpu_worker", ["--worker=4/4", "--chips=4"], "--worker=4/4: must be I/N with 0 <= I < N"),
     ("tpu_worker", ["--worker=0/4", "--chips=no"], "--chips=no: must be an integer >= 1"),
     ("tpu_worker", ["--shard=0/2"], "--shard=0/2: is set here, one shard a chip"),
@@ -117,7 +119,27 @@ def test_the_chips_of_all_workers_of_all_slices_share_a_sweep_out():
   assert shards == [f"{i}/16" for i in range(16)]
 
 
-def test_a_machine_without_gpus_shows_what_would_run():
+@pytest.mark.parametrize("visible, status, said", [
+    ("2,3", 0, "CUDA_VISIBLE_DEVICES=3 pathstar sweep --config=c --workdir=w --shard=1/2 "),
+    ("GPU-8e3a-1", 0, "CUDA_VISIBLE_DEVICES=GPU-8e3a-1 pathstar sweep --config=c --workdir=w --shard=0/1 "),
+    ("", 2, "error: CUDA_VISIBLE_DEVICES=: must be GPUs by number or UUID, as in 0,1,2\n"),
+])
+def test_the_gpus_are_those_that_the_scheduler_gave(visible, status, said):
+  done, out, err = call("gpu", "--config=c", "--workdir=w", "--dry_run", CUDA_VISIBLE_DEVICES=visible)
+  assert done == status and said in out + err and (out == "" or err == "")
+
+
+@pytest.mark.parametrize("does, said", [("echo 'No devices were found'; exit 6", "No devices were found"), ("exit 9", "without a word")])
+def test_an_nvidia_smi_that_fails_is_told(monkeypatch, tmp_path, does, said):
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+  (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{does}\n")
+  (tmp_path / "nvidia-smi").chmod(0o755)
+  assert call("gpu", "--config=c", "--workdir=w", PATH=f"{tmp_path}:{os.environ['PATH']}") == (
+      2, "", f"error: --gpus: nvidia-smi failed ({said}); say which GPUs, as in --gpus=0,1\n")
+
+
+def test_a_machine_without_gpus_shows_what_would_run(monkeypatch):
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
   status, out, err = call("gpu", "--config=c", "--workdir=w", "--dry_run")
   assert (status, err) == (0, "") and "CUDA_VISIBLE_DEVICES=0 pathstar sweep" in out
 
