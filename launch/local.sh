@@ -1,29 +1,33 @@
 #!/usr/bin/env bash
-# Installs pathstar into .venv, runs the quickstart sweep on this machine and prints its report.
-# Usage: bash launch/local.sh [--help] [--dry_run] [--config.FIELD=VALUE ...]
+# Installs pathstar into .venv, runs the quickstart sweep on this machine, into runs/quickstart, and prints its report.
+#
+# Usage: bash launch/local.sh [--help] [--dry_run] [words for `pathstar sweep`, as --config.FIELD=VALUE, --max_pack=N]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$here/launch/arguments.sh"
 
-dry_run=
-overrides=()
+dry_run='' words=()
 for word in "$@"; do
   case $word in
-    --help) sed -n '2,3s/^# //p' "$0"; exit 0 ;;
+    --help) usage "$0" ;;
     --dry_run) dry_run=1 ;;
-    *) overrides+=("$word") ;;
+    --config.*|--max_pack=*|--only=*|--mesh=*) words+=("$word") ;;
+    *) unknown "$word" ;;
   esac
 done
 
-commands=(
-  "pathstar sweep --config=configs/quickstart.py --workdir=runs/quickstart ${overrides[*]-}"
-  "pathstar report --workdir=runs/quickstart --quiet"
-)
-if [ -n "$dry_run" ]; then printf '%s\n' "${commands[@]}"; exit 0; fi
+sweep=(pathstar sweep --config=configs/quickstart.py --workdir=runs/quickstart ${words[@]+"${words[@]}"})
+report=(pathstar report --workdir=runs/quickstart --quiet)
+if [ -n "$dry_run" ]; then
+  quoted "${sweep[@]}"
+  quoted "${report[@]}"
+  exit 0
+fi
 
+cd "$here"
 . launch/setup.sh
 setup test
+PATH=$here/.venv/bin:$PATH
 export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$PWD/.venv/jax_cache}"
-for command in "${commands[@]}"; do
-  # shellcheck disable=SC2086  # a command and its words
-  .venv/bin/$command
-done
+"${sweep[@]}"
+"${report[@]}"

@@ -16,7 +16,7 @@ TPU = ("--project=lab", "--zone=us-west4-a", "--type=v5litepod-16", "--name=grid
 GKE = ("--cluster=lab", *TPU)
 WORKER = ("tpu_worker", "--config=configs/grid.py", "--workdir=gs://lab-runs/grid")
 CASES = {
-    "local": ("local", "--config.seed=1"),
+    "local": ("local", "--config.seed=1", "--config.task.train_file=my file.txt"),
     "gpu": ("gpu", "--config=configs/grid.py:degree=2", "--workdir=runs/grid", "--gpus=0,1,3", "--max_pack=8", "--config.model.width=64"),
     "gpu_one_process": ("gpu", "--config=configs/grid.py", "--workdir=runs/my grid", "--gpus=0,1", "--one_process", "--mesh=run=2"),
     "slurm": ("slurm", "--config=configs/grid.py", "--workdir=runs/grid", "--shards=8", "--throttle=4", "--max_pack=16",
@@ -60,6 +60,7 @@ def test_help_tells_every_option(script):
 
 
 @pytest.mark.parametrize("script, words, said", [
+    ("local", ["--workdir=/x"], "--workdir=/x: unknown option; --help lists them"),
     ("gpu", [], "--config=... is required"),
     ("gpu", ["--config=c", "--workdir=w", "--gpu=0"], "--gpu=0: unknown option"),
     ("gpu", ["--config=c", "--workdir=w", "--shard=0/2"], "--shard=0/2: is set here"),
@@ -81,6 +82,27 @@ def test_help_tells_every_option(script):
 def test_what_is_wrong_is_said_in_a_line(script, words, said):
   status, out, err = call(script, *words)
   assert status == 2 and out == "" and err.startswith("error: ") and said in err and err.count("\n") == 1
+
+
+def by_hand(folder, python):
+  """(stdout, stderr) of a shell in which a user calls `setup`, in an empty folder."""
+  typed = f". '{ROOT}/launch/setup.sh' && setup cuda; echo status $?"
+  done = subprocess.run(["bash", "-c", typed], cwd=folder, capture_output=True, text=True,
+                        env=os.environ | {"PATHSTAR_PYTHON": str(python)})
+  return done.stdout, done.stderr
+
+
+def test_a_setup_that_fails_leaves_the_users_shell_open(tmp_path):
+  out, err = by_hand(tmp_path, "/no/python")
+  assert out == "status 2\n" and err == "error: Python 3.11 or newer is needed and was not found; set PATHSTAR_PYTHON to one\n"
+
+
+def test_the_interpreters_path_may_have_a_space(tmp_path):
+  python = tmp_path / "my python"
+  python.write_text('#!/bin/sh\nif [ "$1" = -m ]; then exit 1; fi\n')
+  python.chmod(0o755)
+  out, err = by_hand(tmp_path, python)
+  assert out == "status 2\n" and err.startswith(f"error: {python} has no venv module")
 
 
 def test_the_scripts_are_clean():
