@@ -16,6 +16,25 @@ need() {
   done
 }
 
+# positive NAME...: the variables must be integers >= 1.
+positive() {
+  local name
+  for name in "$@"; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "--$name=${!name}: must be an integer >= 1"
+  done
+}
+
+# committed CHECKOUT CONFIG: its last commit, which is what is sent, must have the config's file, or the one of this name in configs/, as it
+# is here.
+committed() {
+  local git=(git -C "$1") file=${2%%:*} said
+  said=$("${git[@]}" rev-parse HEAD 2>&1) || fail "--config=$2: the last commit is sent, and $1 has none (${said%%$'\n'*})"
+  "${git[@]}" cat-file -e "HEAD:./$file" 2>/dev/null ||
+    file=$("${git[@]}" ls-tree -r --name-only HEAD configs | grep -F "/$file.py") ||
+    fail "--config=$2: is not in the last commit, which is what is sent; it must be a path in this checkout, committed"
+  "${git[@]}" diff --quiet HEAD -- "$file" || fail "--config=$2: $file was changed after the last commit, which is what is sent; commit it"
+}
+
 # quoted WORD...: one line that a shell reads as these words.
 quoted() {
   local word line=''

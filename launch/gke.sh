@@ -59,10 +59,17 @@ if [ -n "$fetch" ]; then
   exit
 fi
 need cluster project zone type config
-[[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices=$slices: must be an integer >= 1"
+positive slices restarts
 if [ -n "$one_job" ] && [ "$slices" != 1 ]; then fail "--one_job: is over one slice, not --slices=$slices"; fi
+committed "$here" "$config"
 
-code=/tmp/$name.code
+if [ -n "$dry_run" ]; then
+  code=/tmp/$name.code
+else
+  command -v xpk >/dev/null || fail "xpk was not found: pip install xpk, see https://github.com/AI-Hypercomputer/xpk"
+  code=$(mktemp -d)
+  trap 'rm -rf "$code"' EXIT
+fi
 worker=(bash launch/tpu_worker.sh)
 if [ -n "$one_job" ]; then worker+=(--one_job); fi
 worker+=("--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})
@@ -73,15 +80,12 @@ if [ -n "$spot" ]; then submit+=(--spot); fi
 submit+=("--command=. launch/setup.sh && setup tpu && $(quoted "${worker[@]}")")
 
 if [ -n "$dry_run" ]; then
-  quoted mkdir -p "$code"
+  quoted mkdir "$code"
   echo "git -C . archive HEAD | $(quoted tar -x -C "$code")"
   quoted "${submit[@]}"
   echo "# how far it is: $(quoted xpk workload list "--cluster=$cluster" "--project=$project" "--zone=$zone"); its results: --fetch"
   exit 0
 fi
-command -v xpk >/dev/null || fail "xpk was not found: pip install xpk, see https://github.com/AI-Hypercomputer/xpk"
-rm -rf "$code"
-mkdir -p "$code"
 git -C "$here" archive HEAD | tar -x -C "$code"
 "${submit[@]}"
 echo "submitted; its results: bash launch/gke.sh --name=$name --bucket=$bucket --fetch"

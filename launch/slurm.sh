@@ -25,7 +25,7 @@ for word in "$@"; do
     --help) usage "$0" ;;
     --shards=*) shards=${word#*=} ;;
     --sbatch=*) sbatch=${word#*=} ;;
-    --throttle=*) throttle=%${word#*=} ;;
+    --throttle=*) throttle=${word#*=} ;;
     --wait) wait=1 ;;
     --dry_run) dry_run=1 ;;
     --config=*) config=${word#*=} ;;
@@ -35,10 +35,10 @@ for word in "$@"; do
   esac
 done
 need config workdir shards
-[[ $shards =~ ^[1-9][0-9]*$ ]] || fail "--shards=$shards: must be an integer >= 1"
+positive shards ${throttle:+throttle}
 
 read -ra options <<<"$sbatch"
-submit=(sbatch --job-name=pathstar "--array=0-$((shards - 1))$throttle" --requeue --open-mode=append --signal=B:TERM@120
+submit=(sbatch --job-name=pathstar "--array=0-$((shards - 1))${throttle:+%$throttle}" --requeue --open-mode=append --signal=B:TERM@120
         "--output=$workdir/logs/slurm_%a.log" ${options[@]+"${options[@]}"})
 if [ -n "$wait" ]; then submit+=(--wait); fi
 sweep=(pathstar sweep "--config=$config" "--workdir=$workdir" ${words[@]+"${words[@]}"})

@@ -59,6 +59,8 @@ if [ -n "$fetch" ]; then
   exit
 fi
 need project zone type config
+positive starts
+committed "$here" "$config"
 case ${version:+given}$type in
   given*) ;;
   v5litepod*) version=v2-alpha-tpuv5-lite ;;
@@ -101,6 +103,8 @@ state() {
   if ! "${describe[@]}" 2>"$said"; then grep -q NOT_FOUND "$said" || echo UNKNOWN; fi
 }
 said=$(mktemp)
+# What gcloud says where asking again is of no use. Not: that it can't refresh its tokens, which it says without a network too.
+denied='PERMISSION_DENIED|UNAUTHENTICATED|does not have permission|active account|Reauthentication|invalid_grant'
 
 # Gets the slice and waits until it is active; one that was lost is deleted first.
 get() {
@@ -112,7 +116,9 @@ get() {
       '') "${create[@]}"; asked=1 ;;
       FAILED) if [ -n "$asked" ]; then fail "$type was refused (no quota, or no such type in $zone?)"; else "${delete[@]}"; fi ;;
       SUSPENDED|SUSPENDING) "${delete[@]}" ;;
-      UNKNOWN) echo "the state of $name is not known ($(tail -n 1 "$said")); trying again" ;;
+      UNKNOWN)
+        if grep -Eq "$denied" "$said"; then fail "the state of $name can't be asked for: $(grep -Em 1 "$denied" "$said")"; fi
+        echo "the state of $name is not known ($(tail -n 1 "$said")); trying again" ;;
     esac
     sleep "${PATHSTAR_POLL_S:-30}"
   done
@@ -123,7 +129,7 @@ leave() {
   if [ -n "$keep" ]; then
     echo "kept: $name goes on costing money until: $(quoted "${delete[@]}")"
   elif [ -n "$(state)" ]; then
-    "${delete[@]}" || echo "error: $name could not be deleted and goes on costing money; try: $(quoted "${delete[@]}")" >&2
+    "${delete[@]}" || echo "error: $name could not be deleted; if it is there it goes on costing money; try: $(quoted "${delete[@]}")" >&2
   fi
 }
 trap leave EXIT

@@ -1,10 +1,12 @@
 """Launch scripts: the commands that they would give, and what they do when these fail. No GPU, cluster or cloud is touched."""
 
+import functools
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -33,9 +35,27 @@ CASES = {
 }
 
 
+@functools.cache
+def checkout():
+  """A checkout in which the scripts and configs are committed as they are here, beside a config that is not and one that was changed."""
+  place = tempfile.TemporaryDirectory()
+  git = functools.partial(subprocess.run, cwd=place.name, check=True)
+  for name in ("launch", "configs"):
+    shutil.copytree(ROOT / name, pathlib.Path(place.name, name))
+  changed = pathlib.Path(place.name, "configs", "changed.py")
+  changed.touch()
+  git(["git", "init", "-q"])
+  git(["git", "add", "."])
+  git(["git", "-c", "user.name=one", "-c", "user.email=one@example.com", "commit", "-qm", "all"])
+  changed.write_text("changed")
+  changed.with_name("new.py").touch()
+  return place
+
+
 def call(script, *words, **environment):
   """(exit status, stdout, stderr) of a launch script."""
-  done = subprocess.run(["bash", f"launch/{script}.sh", *words], cwd=ROOT, capture_output=True, text=True, env=os.environ | environment)
+  done = subprocess.run(["bash", f"launch/{script}.sh", *words], cwd=checkout().name, capture_output=True, text=True,
+                        env=os.environ | environment)
   return done.returncode, done.stdout, done.stderr
 
 
@@ -73,9 +93,16 @@ def test_help_tells_every_option(script):
     ("gke", list(TPU), "--cluster=... is required"),
     ("gke", ["--name=n", "--fetch"], "--bucket=... is required"),
     ("gke", [*GKE, "--slices=none"], "--slices=none: must be an integer >= 1"),
+    ("gke", [*GKE, "--restarts=-1"], "--restarts=-1: must be an integer >= 1"),
+    ("gke", [*GKE, "--config=configs/new.py"], "--config=configs/new.py: is not in the last commit, which is what is sent"),
     ("gke", [*GKE, "--slices=2", "--one_job"], "--one_job: is over one slice, not --slices=2"),
     ("slurm", ["--config=c", "--workdir=w"], "--shards=... is required"),
     ("slurm", ["--config=c", "--workdir=w", "--shards=0"], "--shards=0: must be an integer >= 1"),
+    ("slurm", ["--config=c", "--workdir=w", "--shards=2", "--throttle=few"], "--throttle=few: must be an integer >= 1"),
+    ("tpu_pod", [*TPU, "--starts=0"], "--starts=0: must be an integer >= 1"),
+    ("tpu_pod", [*TPU, "--config=configs/none.py:degree=2", "--dry_run"], "--config=configs/none.py:degree=2: is not in the last commit"),
+    ("tpu_pod", [*TPU, "--config=gird"], "--config=gird: is not in the last commit, which is what is sent; it must be a path in this"),
+    ("tpu_pod", [*TPU, "--config=changed"], "--config=changed: configs/changed.py was changed after the last commit"),
     ("tpu_pod", list(TPU[1:]), "--project=... is required"),
     ("tpu_pod", [*TPU, "--sopt"], "--sopt: unknown option"),
 ])
@@ -166,6 +193,19 @@ def test_a_machine_without_gpus_shows_what_would_run(monkeypatch):
   assert (status, err) == (0, "") and "CUDA_VISIBLE_DEVICES=0 pathstar sweep" in out
 
 
+@pytest.mark.parametrize("config", ["./configs/grid.py:degree=2", "grid", "claims/failure", "failure:degree=2"])
+def test_a_config_is_named_to_a_cloud_as_to_pathstar(config):
+  status, out, err = call("tpu_pod", *TPU, f"--config={config}", "--dry_run")
+  assert (status, err) == (0, "") and f"--config={config} " in out
+
+
+def test_a_job_sets_code_is_the_last_commit_and_lies_nowhere_afterwards(tmp_path):
+  (tmp_path / "xpk").write_text('#!/bin/sh\nfor word; do case $word in --script-dir=*) ls "${word#*=}"; esac; done\n')
+  (tmp_path / "xpk").chmod(0o755)
+  status, out, err = call("gke", *GKE, TMPDIR=str(tmp_path), PATH=f"{tmp_path}:{os.environ['PATH']}")
+  assert (status, err) == (0, "") and out.startswith("configs\nlaunch\nsubmitted") and [p.name for p in tmp_path.iterdir()] == ["xpk"]
+
+
 def test_results_are_fetched_without_a_slice(cloud, tmp_path):
   status, calls, state, out = cloud(0, "", "--fetch")
   assert (status, calls, state) == (0, ["fetch"], None) and f"results: {tmp_path / 'out'}" in out
@@ -178,6 +218,7 @@ echo "$*" >>calls
 case "$*" in
   *describe*)
     if [ -e offline ]; then echo "ERROR: no route to host" >&2; rm offline; exit 1; fi
+    if [ -e denied ]; then cat denied >&2; exit 1; fi
     cat state 2>/dev/null || { echo "ERROR: NOT_FOUND: no such resource" >&2; exit 1; } ;;
   *"queued-resources create"*) cat created >state ;;
   *"queued-resources delete"*) rm state ;;
@@ -244,6 +285,14 @@ def test_while_the_network_is_away_no_second_slice_is_asked_for(cloud, tmp_path)
   status, calls, state, out = cloud(0, "")
   assert (status, calls, state) == (0, ["install", "sweep", "fetch", "delete"], None)
   assert "is not known (ERROR: no route to host); trying again" in out
+
+
+@pytest.mark.parametrize("said", ["ERROR: (gcloud.compute) PERMISSION_DENIED: no role for it",
+                                  "ERROR: (gcloud.compute) You do not currently have an active account selected."])
+def test_without_permission_nothing_is_tried_again(cloud, tmp_path, said):
+  (tmp_path / "denied").write_text(f"{said}\nTo log in, run:\n")
+  status, calls, state, out = cloud(0, "")
+  assert (status, calls, state) == (2, ["delete"], None) and "trying again" not in out
 
 
 def test_a_request_that_is_refused_ends_it_and_is_taken_back(cloud):
