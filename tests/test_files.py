@@ -105,6 +105,19 @@ def test_sample_trains_evaluates_and_reports_as_what_is_drawn(tiny, tiny_file, t
   assert "finished" in capsys.readouterr().out
 
 
+def test_a_job_in_another_folder_finds_the_files(tiny, files, tmp_path, monkeypatch):
+  made, called = files(), []
+  (tmp_path / "grid.py").write_text(f"from pathstar.config import default, override\n\ndef get_config(arg=''):\n"
+                                    f"  return override(default(), {tiny.fields | made!r})\n\ndef sweep(arg=''):\n  return [{{}}]\n")
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(sweep_command.os, "execvp", lambda program, words: called.append(words) or exit(0))
+  with pytest.raises(SystemExit):
+    sweep_command.main(["--config=grid.py", "--workdir=out", "--backend=slurm", "--config.task.train_file=train.txt",
+                        f"--config.task.test_file={tmp_path}/test.txt", "--config.task.train_content=None"])
+  assert called[0][2:] == [f"--config={tmp_path}/grid.py", f"--workdir={tmp_path}/out", f"--config.task.train_file={tmp_path}/train.txt",
+                           f"--config.task.test_file={tmp_path}/test.txt", "--config.task.train_content=None"]
+
+
 def test_content_is_what_a_run_is_of(tiny, files, tmp_path):
   fields = files()
   made = tiny(fields)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pathstar
 from pathstar.commands import cli
-from pathstar.config import Loaded
+from pathstar.config import Loaded, flatten
 from pathstar.devices import hosts
 from pathstar.errors import UserError
 from pathstar.pricing import total
@@ -22,6 +22,7 @@ from pathstar.sweeps.folder import PLAN, Reconciled, all_finished, finished, pre
 from pathstar.sweeps.packs import Pack, plan, shard, varied
 from pathstar.sweeps.redo import check as check_redo
 from pathstar.sweeps.redo import redo
+from pathstar.tasks.files import FILE_FIELDS
 from pathstar.training import tensorboard
 
 _MAX_VALUES = 12  # of a field that --dry_run shows
@@ -132,9 +133,16 @@ def _submit(args: argparse.Namespace, loaded: Loaded, argv: Sequence[str]) -> No
   config = os.path.abspath(loaded.module.__file__) + (f":{loaded.arg}" if loaded.arg else "")
   options = [f"--config={config}", f"--workdir={workdir.absolute(args.workdir)}", *shlex.split(args.slurm),
              *([f"--max_pack={args.max_pack}"] if args.max_pack else []), *(f"--only={word}" for word in args.only),
-             *(["--dry_run"] if args.dry_run else []),
-             *([f"--mesh={args.mesh}"] if args.mesh else []), *(word for word in argv if word.startswith("--config."))]
+             *(["--dry_run"] if args.dry_run else []), *([f"--mesh={args.mesh}"] if args.mesh else []),
+             *(_from_anywhere(word, loaded) for word in argv if word.startswith("--config."))]
   os.execvp("bash", ["bash", str(_SLURM), *options])
+
+
+def _from_anywhere(word: str, loaded: Loaded) -> str:
+  """An override; where it names a file, as one that a job in another folder finds."""
+  name = word.removeprefix("--config.").partition("=")[0]
+  file = flatten(loaded.config)[name] if name in FILE_FIELDS else None
+  return f"--config.{name}={workdir.absolute(file)}" if file is not None else word
 
 
 def _status(argv: Sequence[str]) -> int:

@@ -11,12 +11,12 @@ from pathstar.config import sections
 from pathstar.config.declare import Field, Kind, cast, declared
 from pathstar.errors import UserError, choose, nearest, shown
 from pathstar.models.fields import ModelFields
-from pathstar.tasks.files import Files
+from pathstar.tasks.files import FILE_FIELDS, Files
 
 # Fields that runs of one pack may differ in: values in the compiled program, not its shape. Objectives add their own.
 VALUE_FIELDS = ("seed", "optimizer.learning_rate", "optimizer.weight_decay")
 # Fields that may change between two starts of one workdir: they do not change what is computed.
-FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints", "task.train_file", "task.test_file")  # not: what these hold
+FREE_FIELDS = ("mesh", "train.checkpoint_every", "train.keep_checkpoints", *FILE_FIELDS)  # not: what the files hold
 
 T = TypeVar("T")
 SELECTORS = {"task": "task.name", "model": "model.mixer", "objective": "objective.name"}

@@ -16,6 +16,7 @@ import numpy as np
 from pathstar.errors import UserError, first_line, require, shown
 from pathstar.storage import workdir
 
+FILE_FIELDS = ("task.train_file", "task.test_file")  # that name a file; a relative one is of where the process is
 _DIGITS = 16  # of a SHA-256, in hexadecimal
 
 
