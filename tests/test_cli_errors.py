@@ -170,6 +170,13 @@ def test_nothing_is_written_for_a_bad_config(pathstar, place, tmp_path):
   assert status == 2 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("words", [["--config={TMP}/meshes.py", "--config.task.degree=2", "--dry_run"], ["--status"]])
+def test_what_trains_nothing_waits_for_no_other_process(pathstar, place, monkeypatch, words):
+  monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b")
+  status, _, err = pathstar(*map(place, ["sweep", *words, "--workdir={TMP}/out"]))
+  assert "TPU_WORKER_HOSTNAMES" not in err and (status == 0 or "no sweep" in err)
+
+
 @pytest.mark.parametrize("words, named", [
     (["train", "--workdir=x"], "--config"), (["train", "--config={FILE}"], "--workdir"), (["sweep", "--config={FILE}"], "--workdir"),
     (["train", "--config={FILE}", "--workdir=x", "--wrkdir=y"], "--wrkdir"),

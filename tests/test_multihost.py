@@ -123,7 +123,8 @@ def test_a_sweep_by_two_processes_passes_over_what_another_holds_and_is_finished
   assert len(list(folder.glob("runs/*/result.json"))) == 4
 
 
-@pytest.mark.parametrize("how", ["here", "here:1,2", "here:1,2,2", "here:1,a,0", "here,2,0"])
+@pytest.mark.parametrize("how", ["here", "here:1,2", "here:1,2,2", "here:1,a,0", "here,2,0", ":1,2,0", "here:abc,2,0", "here:99999,2,0",
+                                 "here:99999,2,1", "here:0,2,0", "here:²,2,0", "here:1,²,0"])
 def test_a_process_is_described_in_full(how):
   with pytest.raises(UserError, match="--distributed = .* must be ADDRESS:PORT,COUNT,ID"):
     hosts.join(how)

@@ -107,3 +107,14 @@ def test_processes_of_a_cluster_meet_too(monkeypatch):
   assert [told[1:3] for told in met] == [(2, 1)] and met[0][0].startswith("node001:") and len(started) == 1
   with pytest.raises(UserError, match="no cluster was found; under SLURM start the processes by srun"):
     hosts.join(hosts.AUTO)
+
+
+def test_what_asked_for_a_job_without_a_cluster_is_named(monkeypatch):
+  monkeypatch.setattr(jax.config, "update", lambda *change: None)
+  with monkeypatch.context() as patch:
+    patch.setenv("JAX_COORDINATOR_ADDRESS", "localhost")
+    with pytest.raises(UserError, match="JAX_COORDINATOR_ADDRESS = 'localhost': must be ADDRESS:PORT"):
+      hosts.join(hosts.AUTO)
+  monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b")
+  with pytest.raises(UserError, match="^TPU_WORKER_HOSTNAMES = 'a,b': no cluster was found"):
+    hosts.join(None)

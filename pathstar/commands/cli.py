@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 def parse(parser: Parser, argv: Sequence[str], **folders: str):
   """Adds `--config` (and a required `--NAME` for each of `folders`), and reads `--config.FIELD=VALUE` overrides.
 
-  A command with a `workdir` trains: it also takes `--mesh`, and `--distributed`, which is acted on here.
+  A command with a `workdir` trains: it also takes `--mesh`, and `--distributed`, which is acted on here unless there is `--dry_run`.
 
   Returns (arguments, config.Loaded). Raises UserError.
   """
@@ -85,7 +85,8 @@ def parse(parser: Parser, argv: Sequence[str], **folders: str):
       raise UserError(f"--mesh and --config.mesh are the same, and given as {args.mesh!r} and as {changes['mesh']!r}")
   if "workdir" in folders:
     cores_as_devices()
-    hosts.join(args.distributed)
+    if not getattr(args, "dry_run", False):
+      hosts.join(args.distributed)
     signals.joined(hosts.leave_together(signals.leave))
   return args, config.load(args.config, changes)
 

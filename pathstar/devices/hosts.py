@@ -6,6 +6,7 @@ The training step never waits for another process but through its own collective
 import contextlib
 import functools
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pathstar.devices import rendezvous
-from pathstar.errors import Held, Outage, UserError, first_line, require
+from pathstar.errors import Held, Outage, UserError, first_line, require, shown
 
 AUTO = "auto"
 _FORM_S = 45  # until all processes of a job have to be there
@@ -45,23 +46,32 @@ def join(how: str | None) -> None:
   """
   if how is None and not on_pod():
     return
+  asked = "--distributed" if how else f"TPU_WORKER_HOSTNAMES = {shown(os.environ['TPU_WORKER_HOSTNAMES'])}"
   # CPUs have no stream that keeps programs in order: two at once would wait for each other across processes.
   jax.config.update("jax_cpu_enable_async_dispatch", False)
   jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself; ours is training/signals.py
   if how is None or how == AUTO:
-    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(os.environ.get("JAX_COORDINATOR_ADDRESS"), *[None] * 4, _FORM_S)
+    named = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    require(named is None or _has_port(named), "JAX_COORDINATOR_ADDRESS", named, "ADDRESS:PORT, as in 10.0.0.1:1234")
+    found = clusters.ClusterEnv.auto_detect_unset_distributed_params(named, *[None] * 4, _FORM_S)
     if None in found[:3]:
-      raise UserError("--distributed: no cluster was found; under SLURM start the processes by srun, elsewhere give "
-                      "--distributed=ADDRESS:PORT,COUNT,ID")
-    rendezvous.meet(*found[:3], _FORM_S)
+      raise UserError(f"{asked}: no cluster was found; under SLURM start the processes by srun, elsewhere give "
+                      "--distributed=ADDRESS:PORT,COUNT,ID" + ", or unset TPU_WORKER_HOSTNAMES" * (how is None))
+    rendezvous.meet(*found[:3], _FORM_S, asked)
     jax.distributed.initialize(initialization_timeout=_FORM_S)  # which finds the same, and shares out a machine's devices
     return
   address, *numbers = how.split(",")
-  require(":" in address and len(numbers) == 2 and all(n.isdigit() for n in numbers) and int(numbers[1]) < int(numbers[0]),
-          "--distributed", how, "ADDRESS:PORT,COUNT,ID with ID below COUNT, as in 10.0.0.1:1234,2,0")
+  require(_has_port(address) and len(numbers) == 2 and all(re.fullmatch("[0-9]{1,9}", n) for n in numbers)
+          and int(numbers[1]) < int(numbers[0]),
+          "--distributed", how, "ADDRESS:PORT,COUNT,ID with PORT below 65536 and ID below COUNT, as in 10.0.0.1:1234,2,0")
   count, me = map(int, numbers)
-  rendezvous.meet(address, count, me, _FORM_S)
+  rendezvous.meet(address, count, me, _FORM_S, asked)
   jax.distributed.initialize(address, count, me, initialization_timeout=_FORM_S)
+
+
+def _has_port(address: str) -> bool:
+  found = re.fullmatch(r".+:([0-9]{1,5})", address)
+  return found is not None and 0 < int(found[1]) < 2**16
 
 
 def leave_together(leave: Callable[[], None]) -> Callable[[], None]:

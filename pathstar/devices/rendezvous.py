@@ -16,7 +16,7 @@ _GREETING = "pathstar: wait"
 _GREET_S = 5.0  # within which a first process answers
 
 
-def meet(address: str, count: int, me: int, seconds: float) -> None:
+def meet(address: str, count: int, me: int, seconds: float, asked: str = "--distributed") -> None:
   """Returns once all `count` processes are there.
 
   Args:
@@ -24,6 +24,7 @@ def meet(address: str, count: int, me: int, seconds: float) -> None:
     count: of processes.
     me: this one's number, from 0.
     seconds: how long to wait for the others.
+    asked: what made a job of them, for errors.
 
   Raises:
     UserError: they don't come together; on all that came, within that time.
@@ -32,7 +33,7 @@ def meet(address: str, count: int, me: int, seconds: float) -> None:
     return
   problem = _receive(address, count, time.monotonic() + seconds) if me == 0 else _report(address, count, me, time.monotonic() + seconds)
   if problem:
-    raise UserError(f"--distributed: process {me} of {count} at {address}: {problem}")
+    raise UserError(f"{asked}: process {me} of {count} at {address}: {problem}")
 
 
 def _receive(address: str, count: int, until: float) -> str:
