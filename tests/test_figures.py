@@ -40,8 +40,8 @@ def everything_lies_inside(figure):
     assert not any(one.overlaps(other) for other in boxes[:number]), texts[number].get_text()
 
 
-@pytest.mark.parametrize("methods", [["next_token"], ["next_token", "reversed", "teacherless"], ["next_token", *LONG_NAMES]],
-                         ids=["one", "three", "many"])
+@pytest.mark.parametrize("methods", [["next_token"], ["next_token", "reversed", "teacherless"],
+                                     pytest.param(["next_token", *LONG_NAMES], marks=pytest.mark.slow)], ids=["one", "three", "many"])
 @pytest.mark.parametrize("problems", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_nothing_of_a_figure_is_cut_off(made, methods, problems):
   cells = [{"task.length": n, "task.num_nodes": 14, "seed": s} for n in range(3, 3 + problems) for s in (0, 1)]

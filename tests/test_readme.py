@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from pathstar import config, objectives
@@ -28,6 +29,7 @@ def test_the_table_of_what_is_registered_is_the_registries():
       "update it by: python -c 'from pathstar.reports import registered; print(registered.markdown())'")
 
 
+@pytest.mark.slow
 def test_the_worked_objective_passes_what_all_objectives_pass(tiny, tmp_path, monkeypatch):
   [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
   assert len(code.splitlines()) <= 40

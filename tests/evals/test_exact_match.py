@@ -9,7 +9,8 @@ from pathstar.evals import exact_match, generated
 RANGES = {"untrained": (0, 0.05), "half": (0.2, 0.8), "learning": (0.2, 0.8), "solved": (0.98, 1)}
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", ["untrained", pytest.param("half", marks=pytest.mark.slow), "learning",
+                                  pytest.param("solved", marks=pytest.mark.slow)])
 def test_one_pass_equals_generation_with_the_cache(trained, logits_of, name):
   config, params, batch = trained(name)
   one_pass = np.asarray(exact_match.run(config, params, batch, logits_of(name))["exact_match"])
@@ -21,7 +22,7 @@ def test_one_pass_equals_generation_with_the_cache(trained, logits_of, name):
   np.testing.assert_array_equal(generated.run(config, params, batch, tokens)["generated_exact_match"], one_pass)
 
 
-@pytest.mark.parametrize("name", ["half", "learning"])
+@pytest.mark.parametrize("name", [pytest.param("half", marks=pytest.mark.slow), "learning"])
 def test_generated_accuracy_counts_positions_along_the_path(trained, name):
   config, params, batch = trained(name)
   tokens = np.asarray(jax.jit(
@@ -32,6 +33,7 @@ def test_generated_accuracy_counts_positions_along_the_path(trained, name):
     np.testing.assert_array_equal(found[f"position_{k}/generated_accuracy"], tokens[:, place] == batch["target"][:, place])
 
 
+@pytest.mark.slow
 def test_only_the_answer_must_match(trained, logits_of):
   config, params, batch = trained("half")
   right = logits_of("half").argmax(-1) == batch["target"]

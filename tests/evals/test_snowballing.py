@@ -11,7 +11,8 @@ from pathstar.evals import loss, snowballing
 from pathstar.objectives import target
 
 
-@pytest.mark.parametrize("name", ["untrained", "half", "learning", "solved"])
+@pytest.mark.parametrize("name", ["untrained", pytest.param("half", marks=pytest.mark.slow), "learning",
+                                  pytest.param("solved", marks=pytest.mark.slow)])
 def test_token_error_is_the_share_of_wrong_tokens_and_loss_the_objectives_own(trained, logits_of, name):
   config, params, batch = trained(name)
   found = snowballing.run(config, params, batch, logits_of(name))
@@ -21,6 +22,7 @@ def test_token_error_is_the_share_of_wrong_tokens_and_loss_the_objectives_own(tr
   assert float(np.mean(loss.run(config, params, batch, logits_of(name))["loss"])) == pytest.approx(float(total), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_only_answer_tokens_are_errors_and_only_weighted_ones_lose(trained, logits_of):
   config, params, batch = trained("half")
   mask = np.broadcast_to(np.array([False, True, True, False]), batch["target"].shape)
@@ -31,6 +33,7 @@ def test_only_answer_tokens_are_errors_and_only_weighted_ones_lose(trained, logi
   np.testing.assert_allclose(found["loss"], aux.loss_BxL[:, 1:3].mean(axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_errors_that_sit_at_the_branch_do_not_snowball(trained):
   config, params, batch = trained("half")
   found = {k: float(v) for k, v in jax.jit(functools.partial(evals.of_logits, config))(params, config.objective.in_order(batch)).items()}
