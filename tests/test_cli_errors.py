@@ -132,6 +132,8 @@ WRONG = {
     "packs of nothing": (["bench", "--config={FILE}", "--packs=,"], ["--packs = ','", ">= 1"]),
     "a plan over a file": (["plan", "--config={FILE}", "--json={TMP}/notes.txt"], ["--json = '{TMP}/notes.txt'", "not overwritten"]),
     "answers over a file": (["eval", "--workdir={TMP}/foreign", "--data={TMP}/file", "--out={TMP}/file"], ["--out = '{TMP}/file'"]),
+    "a field that changes nothing as another stands": ([*TRAIN, "--config.model.inject=True"],
+                                                       ["model.inject = True", "changes nothing with model.num_loops = 1"]),
     "no repeats": (["bench", "--config={FILE}", "--repeats=0"], ["--repeats = 0", ">= 1"]),
     "figures of one config where several are compared": (["bench", "--config={FILE}", "--packs=1,2", "--json={TMP}/x.json"],
                                                          ["--json = '{TMP}/x.json'", "--out"]),

@@ -157,11 +157,14 @@ def check_used(base: ConfigDict, given: Iterable[str], configs: Iterable[Config]
     given: fields that were overridden, each of which one of the configs must use.
     configs: all that come of it.
   """
+  configs = list(configs)
   flat, made = registry.complete(base.to_dict()), set().union(*(one.fields for one in configs))
   own = made.union(registry.used(flat, tuple(evals.EVALS)))
   for name in sorted({*given, *registry.set_on_purpose(flat)}):
     if name not in (made if name in given else own):
       raise registry.unused(name, flat[name], flat)
+    if name in given and flat[name] != registry.schema()[name].default and all(name in one.model.idle for one in configs):
+      raise UserError(f"{name} = {shown(flat[name])}: changes nothing with {configs[0].model.idle[name]}")
 
 
 def recorded(fields: Mapping[str, Any]) -> Config:

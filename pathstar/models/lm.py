@@ -86,6 +86,14 @@ class LM:
     """Whether tokens may see those after them."""
     return getattr(self.mixer, "any_mask", False)
 
+  @property
+  def idle(self) -> dict[str, str]:
+    """Config fields that change nothing as another stands, and that one."""
+    found = {} if self.fields.num_loops > 1 else {"model.inject": "model.num_loops = 1"}
+    if self.fields.positions not in ("rope", "both"):
+      found["model.rope_base"] = f"model.positions = {self.fields.positions!r}"
+    return found
+
   def init(self, key: jax.Array) -> dict[str, Any]:
     """Parameters, in flax's boxes that carry logical axis names (nn.meta.unbox gives plain arrays)."""
     f = self.fields

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -26,13 +27,13 @@ def environment() -> dict:
       "processes": jax.process_count(),
       "random": GENERATOR,
       "commit": commit(),
-      "command": " ".join(["pathstar" if called == "__main__.py" else called, *sys.argv[1:]]),  # as of `python -m pathstar`
+      "command": shlex.join(["pathstar" if called == "__main__.py" else called, *sys.argv[1:]]),  # as of `python -m pathstar`
       **({"matmul_precision": precision} if precision else {}),  # JAX_DEFAULT_MATMUL_PRECISION: of a GPU's float32 what it is by default
   }
 
 
 def commit() -> str:
-  """The git commit of this source tree, `+` if changed since, or "unknown" where it is not a checkout of its own."""
+  """The git commit of this source tree, `+` if package or configs changed since, or "unknown" where it is not a checkout of its own."""
   # Whatever the surroundings say of git, and whatever project encloses an installed package.
   ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
   git = ["git", "-C", str(_PACKAGE)]
@@ -40,7 +41,7 @@ def commit() -> str:
   try:
     if pathlib.Path(run("rev-parse", "--show-toplevel")).resolve() != _PACKAGE.parent.resolve() or not run("ls-files", "__init__.py"):
       return "unknown"
-    head, changed = run("rev-parse", "--short=12", "HEAD"), run("status", "--porcelain", "-uno", "--", ".")
+    head, changed = run("rev-parse", "--short=12", "HEAD"), run("status", "--porcelain", "-uno", "--", ".", ":/configs")
   except (OSError, subprocess.CalledProcessError):
     return "unknown"
   return head + ("+" if changed else "")
