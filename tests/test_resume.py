@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pathstar.commands import cli
 from pathstar.commands import train as train_command
 from pathstar.commands.cli import EXIT_STOPPED
-from pathstar.errors import UserError
+from pathstar.errors import Held, UserError
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
@@ -257,6 +257,19 @@ def test_a_second_process_is_told_who_holds_the_folder(tiny, tmp_path):
     process.wait()
   with lock(tmp_path):  # the kernel freed it, however its holder ended
     pass
+
+
+def test_the_folder_is_held_until_the_result_is_there(tiny, tmp_path, monkeypatch):
+  write, tried = train.results_of.write, []
+
+  def busy(folder, result):
+    with pytest.raises(Held, match="in use by"), lock(folder):
+      pass
+    tried.append(folder)
+    write(folder, result)
+
+  monkeypatch.setattr(train.results_of, "write", busy)
+  assert start(tiny(), tmp_path)["status"] == "done" and tried == [tmp_path]
 
 
 def command(tiny_file, folder):

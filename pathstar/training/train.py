@@ -143,9 +143,9 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     costs = {"flops_per_step": round(flops.of_program(program, configs).total)}
     results = [_result(one, folder, int(diverged_at[run]), {"train_seconds": round(seconds() / len(configs), 2)} | costs)
                for run, (one, folder) in enumerate(zip(configs, folders, strict=True)) if hosts.is_first()]
-  with hosts.together():  # no process goes on before the results are there
-    for folder, result in zip(folders, results, strict=False):
-      results_of.write(folder, result)
+    with hosts.together():  # no process goes on before the results are there, and nobody else has the folders
+      for folder, result in zip(folders, results, strict=False):
+        results_of.write(folder, result)
   return results
 
 
