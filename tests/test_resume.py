@@ -29,11 +29,12 @@ def rows(folder):
   return [{k: v for k, v in row.items() if not k.startswith("perf/")} for row in metrics.read(folder)]
 
 
-def scalars(folder):
-  """TensorBoard's scalars without wall-clock figures: {tag: [(step, value)]}."""
+def shown(folder):
+  """TensorBoard's scalars without wall-clock figures, {tag: [(step, value)]}, and the steps of its pictures."""
   events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
   events.Reload()
-  return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"] if not tag.startswith("perf/")}
+  curves = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"] if not tag.startswith("perf/")}
+  return curves, [e.step for e in events.Tensors("examples")]
 
 
 def saved(folder):
@@ -84,7 +85,7 @@ def whole(tiny, fields, tmp_path_factory):
 
 def same_ending(folder, result, whole):
   assert rows(folder) == rows(whole[0])
-  assert scalars(folder) == scalars(whole[0])
+  assert shown(folder) == shown(whole[0])
   timeless = lambda result: {k: v for k, v in result.items() if k != "train_seconds"}
   assert timeless(result) == timeless(whole[1])
 
@@ -102,6 +103,14 @@ def test_a_run_that_dies_anywhere_ends_as_if_it_had_not(tiny, fields, whole, tmp
   assert f"resuming from step {newest}" in said if newest else "resuming" not in said
   assert (newest > 0) == (step > 10)
   same_ending(tmp_path, result, whole)
+
+
+def test_a_run_that_dies_before_its_result_is_written_has_each_picture_once(tiny, fields, whole, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(whole[0], folder)
+  (folder / workdir.RESULT).unlink()
+  same_ending(folder, start(tiny(fields), folder), whole)
+  assert shown(folder)[1] == [20, 40]
 
 
 def test_sigterm_saves_says_so_and_the_same_command_goes_on(tiny, tiny_file, whole, tmp_path, monkeypatch, capsys):
@@ -306,4 +315,4 @@ def test_killed_twice_at_random_moments_a_run_ends_bit_for_bit_the_same(tiny_fil
   subprocess.run(command(tiny_file, reference), capture_output=True, check=True)
   assert len(rows(reference)) == 101
   assert rows(folder) == rows(reference)
-  assert scalars(folder) == scalars(reference)
+  assert shown(folder) == shown(reference)

@@ -1,7 +1,8 @@
 """More steps for a run that was trained: it goes on from its last checkpoint, or the error says why it can't.
 
-What comes of it equals, bit for bit, a run of the larger number of steps from the start. So it goes on only where that run would have done
-the same up to here: at the same learning rates, and in dispatches of the same size, since what is logged is a mean over one.
+What comes of it equals, bit for bit, a run of the larger number of steps from the start; it lacks that run's picture at half time where
+training is past it, since what it would show is gone. So it goes on only where that run would have done the same up to here: at the same
+learning rates, and in dispatches of the same size, since what is logged is a mean over one.
 """
 
 import dataclasses

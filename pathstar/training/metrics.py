@@ -129,11 +129,10 @@ class Recorder:
     for writer in self._writers:
       writer.flush()
 
-  def pictures(self, step: int, answer_RxNxA: np.ndarray) -> None:
+  def pictures(self, step: int, answer_RxNxA: np.ndarray, diverged_at: Sequence[int]) -> None:
     """Draws each run's answers to the first test examples, which are the same for all; not of one that diverged."""
-    self.drain()
     for run, writer in enumerate(self._writers):
-      if self.diverged_at[run] < 0:
+      if diverged_at[run] < 0:
         config, answers = self._configs[run], answer_RxNxA[run]
         examples = {name: x[:len(answers)] for name, x in data.eval_examples(config, "test").items()}
         title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"

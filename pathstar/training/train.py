@@ -109,8 +109,11 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
     def pictures(step):
       _, answer_RxNxA = program.generate(values, state["params"], examples["test"])
-      recorder.pictures(step, jax.device_get(hosts.everywhere(answer_RxNxA[:, :_PICTURED])))
+      recorder.pictures(step, *jax.device_get(hosts.everywhere((answer_RxNxA[:, :_PICTURED], state["diverged_at"]))))
 
+    pictured = lambda step: step == num_steps or step - steps_per_call < num_steps / 2 <= step
+    if ended and pictured(start_step):
+      pictures(start_step)
     votes = None
     for step in range(start_step + steps_per_call, num_steps + 1, steps_per_call):
       state, logged = program.steps(state, values, next(batches))
@@ -120,7 +123,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
       if measured := evaluated(step):
         found |= measured | {"diverged_at": logged["diverged_at"]}
       recorder.push(step, found, after=logged)
-      if step - steps_per_call < num_steps / 2 <= step < num_steps:
+      if pictured(step):  # before the checkpoint, as all that is written of a step: resumed after it, a run has its picture
         pictures(step)
       stop, votes = hosts.poll(signalled.is_set(), votes)
       save_first(stop is not None)  # until all are here, who is signalled need not wait for the others' compilers
@@ -137,8 +140,6 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
 
     recorder.flush()
     checkpoints.wait()
-    pictures(num_steps)
-    recorder.flush()
     diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
     costs = {"flops_per_step": round(flops.of_program(program, configs).total)}
     results = [_result(one, folder, int(diverged_at[run]), {"train_seconds": round(seconds() / len(configs), 2)} | costs)
