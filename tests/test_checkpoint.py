@@ -1,12 +1,17 @@
 """Checkpoints come back as they were, the newest first, and only so many are kept."""
 
 import contextlib
+import errno
+import os
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
+from pathstar.errors import Outage
 from pathstar.training.checkpoint import Checkpoints, digest
 
 
@@ -52,6 +57,26 @@ def test_only_the_newest_are_kept(state, tmp_path, keep):
       checkpoints.save(step, state, {})
     checkpoints.wait()
   assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == list(range(6 - keep, 6))
+
+
+@pytest.mark.parametrize("part, waiting, seen_by", [
+    ("async_save", ["save"], "save"),  # of Orbax: while training waits ...
+    ("finalize", ["save", "save"], "save"), ("finalize", ["save", "wait"], "wait"), ("finalize", ["save"], "close"),  # in the background
+])
+def test_what_can_not_be_written_is_said_once(state, tmp_path, part, waiting, seen_by):
+  checkpoints, said = Checkpoints(tmp_path, 2), []
+  checkpoints.save(10, state, {})
+  checkpoints.wait()
+  with mock.patch.object(ocp.StandardCheckpointHandler, part, side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))):
+    for number, name in enumerate([*waiting, "close"]):
+      try:
+        getattr(checkpoints, name)(*((20 + number, state, {}) if name == "save" else ()))
+      except Outage as error:
+        said.append((name, str(error)))
+  assert said == [(seen_by, f"{tmp_path}: a checkpoint can't be written (no space left on device); the same command goes on from the one "
+                            "before")]
+  with opened(tmp_path) as checkpoints:
+    assert checkpoints.steps == [10]
 
 
 def test_a_checkpoint_of_another_shape_is_not_taken_for_this_one(state, tmp_path):

@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
+import orbax.checkpoint as ocp
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing import event_accumulator, plugin_event_accumulator
 
 from pathstar.commands import cli
 from pathstar.commands import train as train_command
 from pathstar.commands.cli import EXIT_STOPPED
-from pathstar.errors import Held, UserError
+from pathstar.errors import Held, Outage, UserError
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.storage.locks import lock
@@ -31,10 +33,12 @@ def rows(folder):
 
 def shown(folder):
   """TensorBoard's scalars without wall-clock figures, {tag: [(step, value)]}, and the steps of its pictures."""
-  events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
+  events = event_accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
   events.Reload()
   curves = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"] if not tag.startswith("perf/")}
-  return curves, [e.step for e in events.Tensors("examples")]
+  # The other one never drops those that a resumed run repeats; TensorBoard reads with this one.
+  pictures = plugin_event_accumulator.EventAccumulator(str(folder), tensor_size_guidance={"images": 0}).Reload()
+  return curves, [e.step for e in pictures.Tensors("examples")]
 
 
 def saved(folder):
@@ -137,19 +141,23 @@ def test_a_folder_that_is_removed_meanwhile_ends_the_run_at_the_next_save(tiny, 
   assert not (tmp_path / "run" / workdir.RESULT).exists()
 
 
-def test_a_folder_that_can_not_be_written_to_ends_the_run_at_the_next_save(tiny, fields, tmp_path, monkeypatch):
-  save = train.Checkpoints.save
+@pytest.mark.parametrize("part", ["async_save", "finalize"])  # of Orbax: while training waits, and in the background
+def test_a_checkpoint_that_can_not_be_written_ends_the_run_at_once_or_at_the_next_save(tiny, fields, whole, tmp_path, monkeypatch, part):
+  full = mock.patch.object(ocp.StandardCheckpointHandler, part, side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
-  def full(checkpoints, step, *args):
-    if step == 20:
-      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return save(checkpoints, step, *args)
+  def fill():
+    while not saved(tmp_path):  # it is under way
+      time.sleep(0.01)
+    full.start()
 
-  monkeypatch.setattr(train.Checkpoints, "save", full)
-  with pytest.raises(OSError):
-    start(tiny(fields), tmp_path)
-  monkeypatch.setattr(train.Checkpoints, "save", save)
-  assert start(tiny(fields), tmp_path)["status"] == "done"
+  Interrupt(monkeypatch, 15, fill)
+  try:
+    with pytest.raises(Outage, match="a checkpoint can't be written .no space left on device.; the same command goes on"):
+      start(tiny(fields), tmp_path)
+  finally:
+    full.stop()
+  assert saved(tmp_path) == [10] and rows(tmp_path)[-1]["step"] == {"async_save": 20, "finalize": 30}[part]
+  same_ending(tmp_path, start(tiny(fields), tmp_path), whole)
 
 
 @pytest.fixture(scope="module")
