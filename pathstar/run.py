@@ -39,7 +39,7 @@ class Run:
     config: the resolved config, with `.task` and `.objective`.
     step: the step of the parameters.
     folder: where it came from.
-    diverged_at: the step at which it was no longer finite, and froze; None: it didn't.
+    diverged_at: the step at which it was no longer finite, and froze, maybe with parameters that aren't either; None: it didn't.
   """
 
   model: Any

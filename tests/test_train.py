@@ -9,6 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+import pathstar
 from pathstar.storage import workdir
 from pathstar.training import ahead, flops, metrics, train
 from pathstar.training.program import compile_program
@@ -149,6 +150,18 @@ def test_a_finished_run_trained_again_does_nothing_and_says_the_same(packs, tiny
   again = train.train(configs, folders, folders[0].parent / "checkpoints")
   assert "resuming" not in capsys.readouterr().err
   assert again == results
+
+
+def test_a_run_that_its_last_step_blows_up_has_diverged(tiny, tmp_path):
+  one = {"train.num_steps": 1, "train.steps_per_call": 1, "train.log_every": 1, "train.checkpoint_every": 1, "eval.every": 1}
+  config = tiny(one | {"optimizer.learning_rate": 1e38, "optimizer.warmup_steps": 0})
+  [result] = train.train([config], [tmp_path], tmp_path / "checkpoints")
+  assert (result["status"], result["steps"]) == ("diverged", 1) and not any(name.startswith("eval/") for name in result)
+  assert [row["step"] for row in rows(tmp_path)] == [0]
+  assert pathstar.load(tmp_path).diverged_at == 1
+  (tmp_path / workdir.RESULT).unlink()
+  [again] = train.train([config], [tmp_path], tmp_path / "checkpoints")
+  assert again["status"] == "diverged"
 
 
 def test_a_pack_of_diverged_runs_stops_early(tiny, tmp_path):

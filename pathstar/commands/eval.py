@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
   result = {"step": loaded.step, "examples": len(batch["target"]), **scores}
   if loaded.diverged_at is not None:
     result["diverged_at"] = loaded.diverged_at
-    print(f"warning: {args.workdir} diverged at step {loaded.diverged_at}; these are scores of its last finite parameters",
+    print(f"warning: {args.workdir} diverged at step {loaded.diverged_at}; these are scores of the parameters that it was left with",
           file=sys.stderr)
   print(json.dumps(result, indent=2))
   if args.out:

@@ -82,6 +82,12 @@ def train_steps(config: Config, state: dict, values: dict, batch_KxB: dict) -> t
   return state, jax.tree.map(lambda x_K: x_K.mean(axis=0), logged) | {"diverged_at": state["diverged_at"]}
 
 
+@jax.jit
+def at_the_end(step: int, diverged_at_R: jax.Array, loss_R: jax.Array) -> jax.Array:
+  """`diverged_at` after the last step, by the evaluation there: a step tells of the parameters before it, and none follows."""
+  return jnp.where((diverged_at_R < 0) & ~jnp.isfinite(loss_R), step, diverged_at_R)
+
+
 def compile_program(configs: Sequence[Config], mesh) -> Program:
   """The functions of a pack on a mesh; each is compiled when first called."""
   platform = mesh.devices.flat[0].platform  # a mesh may be of devices that are not here (pathstar plan)

@@ -29,7 +29,7 @@ from pathstar.training.ahead import Ahead
 from pathstar.training.checkpoint import Checkpoints
 from pathstar.training.feed import device_batches, eval_inputs
 from pathstar.training.metrics import Recorder
-from pathstar.training.program import Program, pack_values, parameter_counts
+from pathstar.training.program import Program, at_the_end, pack_values, parameter_counts
 from pathstar.training.progress import Progress
 from pathstar.training.signals import save_first, stop_on_signals
 
@@ -121,6 +121,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
         ahead.begin()
       found = dict(logged) if step % config.train.log_every == 0 else {}
       if measured := evaluated(step):
+        if step == num_steps:
+          state["diverged_at"] = logged["diverged_at"] = at_the_end(step, logged["diverged_at"], measured["eval/test/loss"])
         found |= measured | {"diverged_at": logged["diverged_at"]}
       recorder.push(step, found, after=logged)
       if pictured(step):  # before the checkpoint, as all that is written of a step: resumed after it, a run has its picture
