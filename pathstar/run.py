@@ -18,8 +18,7 @@ from pathstar.errors import UserError
 from pathstar.evals import generated
 from pathstar.storage import workdir
 from pathstar.sweeps import status
-from pathstar.sweeps.folder import checkpoints_of, lineage
-from pathstar.sweeps.records import PLAN, read_plan
+from pathstar.sweeps.folder import checkpoints_of, sweep_of
 from pathstar.tasks import draw
 from pathstar.training import metrics
 from pathstar.training.checkpoint import Checkpoints
@@ -172,13 +171,11 @@ def load_sweep(folder: str | os.PathLike, only: Sequence[str] = ()) -> list[dict
 
 def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   """The folders of the runs that trained together with `folder`, in order, and their checkpoints' folder."""
-  for parent in folder.parents:
-    if (parent / PLAN).exists() and folder.is_relative_to(parent / "runs"):
-      packs = read_plan(parent)["packs"]
-      line = lineage(parent, packs, folder.relative_to(parent / "runs").as_posix())
-      for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
-        if (place := checkpoints_of(parent, pack_id)).is_dir() or pack_id == line[0][0]:
-          return [parent / "runs" / path for path in paths], place
+  if found := sweep_of(folder):
+    sweep, line = found
+    for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
+      if (place := checkpoints_of(sweep, pack_id)).is_dir() or pack_id == line[0][0]:
+        return [sweep / "runs" / path for path in paths], place
   place = folder / "checkpoints"
   if not workdir.is_remote(folder):
     workdir.require_inside(folder, place)

@@ -10,6 +10,7 @@ import pytest
 
 from pathstar.commands import cli
 from pathstar.commands import sweep as sweep_command
+from pathstar.commands import train as train_command
 from pathstar.commands.cli import EXIT_STOPPED
 from pathstar.errors import Held
 from pathstar.storage import workdir
@@ -61,6 +62,19 @@ def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(command, train
   assert {file.parent.name for file in results} == {name for names in trained.packs for name in names}
   assert command() == 0
   assert len(trained.packs) == 2 and {file: file.stat().st_mtime_ns for file in results} == results
+
+
+def test_a_run_of_a_sweep_is_not_trained_by_itself(command, trained, sweep_file, tmp_path, capsys):
+  assert command() == 0
+  run = next((tmp_path / "out" / "runs").iterdir())
+  (run / workdir.RESULT).unlink()
+  (run / workdir.METRICS).write_text('{"step": 0}\n')
+  (tmp_path / "link").symlink_to(run)
+  for name in (run, tmp_path / "link"):
+    capsys.readouterr()
+    assert cli.run(train_command.main, [f"--config={sweep_file}", f"--workdir={name}"]) == 2
+    assert f"is a run of the sweep in {tmp_path / 'out'}; go on with pathstar sweep" in capsys.readouterr().err
+  assert (run / workdir.METRICS).read_text() == '{"step": 0}\n'
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):

@@ -102,6 +102,16 @@ def test_metrics_that_do_not_reach_the_checkpoint_are_not_continued(tiny, tmp_pa
     assert {p: p.read_bytes() for p in before} == before  # nothing is lost
 
 
+def test_a_run_whose_checkpoints_are_gone_keeps_its_rows(tiny, tmp_path, capsys):
+  start(tiny(), tmp_path)
+  (tmp_path / workdir.RESULT).unlink()
+  shutil.rmtree(tmp_path / "checkpoints")  # as a folder is fetched from a bucket
+  before = (tmp_path / workdir.METRICS).read_bytes()
+  start(tiny(), tmp_path)
+  assert "it starts again, and they are set aside as unsaved.metrics.jsonl" in capsys.readouterr().err
+  assert (tmp_path / "unsaved.metrics.jsonl").read_bytes() == before and result(tmp_path)["steps"] == 20
+
+
 def test_a_finished_run_is_not_undone(tiny_file, tmp_path, capsys):
   argv = [f"--config={tiny_file}", f"--workdir={tmp_path / 'run'}"]
   assert cli.run(train_command.main, argv) == 0

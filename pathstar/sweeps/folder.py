@@ -195,6 +195,15 @@ def lineage(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> 
   return []
 
 
+def sweep_of(run: pathlib.Path) -> tuple[pathlib.Path, list[tuple[str, list[str]]]] | None:
+  """The folder of the sweep that planned the run in this folder, and the run's `lineage` there; None if it is of no sweep."""
+  for parent in run.parents:
+    if (parent / PLAN).exists() and run.is_relative_to(parent / "runs"):
+      if line := lineage(parent, read_plan(parent)["packs"], run.relative_to(parent / "runs").as_posix()):
+        return parent, line
+  return None
+
+
 def pack_of(folder: pathlib.Path, packs: Mapping[str, list[str]], path: str) -> tuple[str, list[str]] | None:
   """(pack_id, paths of its runs) of the pack that the run at `path` trains in, splits followed; None if it is in none."""
   return next(reversed(lineage(folder, packs, path)), None)

@@ -83,6 +83,8 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     restored = _restore(configs, folders, checkpoints, program)
     if restored is None and inherited and all((folder / workdir.METRICS).exists() for folder in folders):
       restored = _restore(configs, folders, enter(Checkpoints(inherited.folder, config.train.keep_checkpoints)), program, inherited)
+    for folder in folders if restored is None and hosts.is_first() else ():
+      _keep_rows(folder)
     start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
     require(start_step % steps_per_call == 0, "train.steps_per_call", steps_per_call,
             f"a divisor of the step {start_step} of the newest checkpoint")
@@ -185,6 +187,15 @@ def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpo
       raise UserError(f"{lost}, and no checkpoint is as old; to train it again from the start, start the sweep once with --redo=RUN, or "
                       "choose another workdir for a run of its own")
   return None
+
+
+def _keep_rows(folder: pathlib.Path) -> None:
+  """Sets the metrics of a run aside that has no checkpoint, and must once have had one by how far they reach."""
+  recorded, (rows, damaged) = workdir.read_json(folder / workdir.CONFIG), metrics.read_good(folder)
+  if damaged or (rows and rows[-1]["step"] >= min(recorded["train.checkpoint_every"], recorded["train.num_steps"])):
+    aside = workdir.free_name(folder / f"unsaved.{workdir.METRICS}")
+    (folder / workdir.METRICS).rename(aside)
+    print(f"{folder}: has metrics and no checkpoint; it starts again, and they are set aside as {aside.name}", file=sys.stderr, flush=True)
 
 
 def _written(config: Config) -> list[int]:
