@@ -19,6 +19,7 @@ from pathstar.evals import generated
 from pathstar.storage import workdir
 from pathstar.sweeps import status
 from pathstar.sweeps.folder import checkpoints_of, sweep_of
+from pathstar.sweeps.records import FRESH
 from pathstar.tasks import draw
 from pathstar.training import metrics
 from pathstar.training.checkpoint import Checkpoints
@@ -174,7 +175,7 @@ def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   if found := sweep_of(folder):
     sweep, line = found
     for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
-      if (place := checkpoints_of(sweep, pack_id)).is_dir() or pack_id == line[0][0]:
+      if (place := checkpoints_of(sweep, pack_id)).is_dir() or pack_id == line[0][0] or (sweep / "packs" / pack_id / FRESH).exists():
         return [sweep / "runs" / path for path in paths], place
   place = folder / "checkpoints"
   if not workdir.is_remote(folder):

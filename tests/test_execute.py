@@ -8,11 +8,12 @@ import types
 import jax
 import pytest
 
+from pathstar import run
 from pathstar.commands import cli
 from pathstar.commands import sweep as sweep_command
 from pathstar.commands import train as train_command
 from pathstar.commands.cli import EXIT_STOPPED
-from pathstar.errors import Held
+from pathstar.errors import Held, Stopped
 from pathstar.storage import workdir
 from pathstar.storage.locks import _no_locks, lock
 from pathstar.sweeps import execute
@@ -66,15 +67,39 @@ def test_a_sweep_trains_each_pack_once_and_skips_what_is_finished(command, train
 
 def test_a_run_of_a_sweep_is_not_trained_by_itself(command, trained, sweep_file, tmp_path, capsys):
   assert command() == 0
-  run = next((tmp_path / "out" / "runs").iterdir())
-  (run / workdir.RESULT).unlink()
-  (run / workdir.METRICS).write_text('{"step": 0}\n')
-  (tmp_path / "link").symlink_to(run)
-  for name in (run, tmp_path / "link"):
+  member = next((tmp_path / "out" / "runs").iterdir())
+  (member / workdir.RESULT).unlink()
+  (member / workdir.METRICS).write_text('{"step": 0}\n')
+  (tmp_path / "link").symlink_to(member)
+  for name in (member, tmp_path / "link"):
     capsys.readouterr()
     assert cli.run(train_command.main, [f"--config={sweep_file}", f"--workdir={name}"]) == 2
     assert f"is a run of the sweep in {tmp_path / 'out'}; go on with pathstar sweep" in capsys.readouterr().err
-  assert (run / workdir.METRICS).read_text() == '{"step": 0}\n'
+  assert (member / workdir.METRICS).read_text() == '{"step": 0}\n'
+
+
+def test_a_run_done_again_never_goes_on_from_its_old_pack(command, trained, tmp_path, monkeypatch):
+  inherits, folder = {}, tmp_path / "out"
+  trained.crash = lambda configs: Stopped()  # before the first checkpoint
+  assert command() == EXIT_STOPPED
+  [pack] = (folder / "packs").iterdir()
+  workdir.make(pack / "checkpoints" / "10")
+  for name in trained.packs[0]:
+    (workdir.make(folder / "runs" / name) / workdir.METRICS).write_text("{}")
+  fake = execute.train
+
+  def seen(configs, folders, checkpoint_folder, inherited, *more):
+    inherits.setdefault(folders[0].name, []).append(inherited and inherited.folder)
+    return fake(configs, folders, checkpoint_folder, inherited, *more)
+
+  monkeypatch.setattr(execute, "train", seen)
+  again, sibling = trained.packs[0]
+  trained.crash = lambda configs: Stopped() if len(inherits) == 2 else None
+  assert command(f"--redo={again}") == EXIT_STOPPED
+  (folder / "runs" / again / workdir.METRICS).write_text("{}")  # it had begun
+  assert command() == EXIT_STOPPED
+  assert inherits == {sibling: [pack / "checkpoints"], again: [None, None]}
+  assert run._pack_of(folder / "runs" / again) == ([folder / "runs" / again], folder / "packs" / f"{again}-x1" / "checkpoints")
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):

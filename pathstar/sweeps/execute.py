@@ -22,7 +22,7 @@ from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
 from pathstar.sweeps.packs import Pack, part, varied, work
-from pathstar.sweeps.records import SPLIT, check_places, named_parts, split_of
+from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
 from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
@@ -154,8 +154,8 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
 
 
 def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:
-  """Where a part of a split pack goes on from: the checkpoints of the nearest pack that it came from."""
-  parent = pack.parent
+  """Where a part of a split pack goes on from: the checkpoints of the nearest pack that it came from; None for a run done again."""
+  parent = None if (folder / "packs" / pack.pack_id / FRESH).exists() else pack.parent
   while parent is not None:
     if (place := checkpoints_of(folder, parent.pack_id)).is_dir():
       return Inherited(place, tuple(parent.paths.index(run.path) for run in pack.runs), len(parent.paths))

@@ -13,6 +13,7 @@ from pathstar.errors import UserError, shown
 from pathstar.storage import workdir
 
 PLAN, SPLIT = "sweep.json", "split.json"
+FRESH = "from_start.txt"  # in a pack's folder: its run is done again, and goes on from no checkpoint but its own
 
 
 def read_plan(folder: pathlib.Path) -> dict:

@@ -8,7 +8,7 @@ from pathstar.storage import workdir
 from pathstar.storage.locks import lock
 from pathstar.sweeps.folder import checkpoints_of, pack_of
 from pathstar.sweeps.packs import Pack, PlannedRun
-from pathstar.sweeps.records import PLAN, SPLIT, named_parts, read_plan
+from pathstar.sweeps.records import FRESH, PLAN, SPLIT, named_parts, read_plan
 
 
 def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> None:
@@ -26,6 +26,9 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
       continue  # nothing was planned there yet
     pack_id, paths = found
     with lock(workdir.make(folder / "packs" / pack_id)):
+      [alone] = named_parts([run.path])
+      own = alone if len(paths) > 1 else pack_id
+      workdir.write_text(workdir.make(folder / "packs" / own) / FRESH, "its run is done again, from step 0\n")
       if len(paths) > 1:  # first: a run of a pack of its own is set aside as well as any, if this stops here
         rest = [path for path in paths if path != run.path]
         workdir.write_json(folder / "packs" / pack_id / SPLIT, named_parts(rest, [run.path]))
