@@ -102,6 +102,16 @@ def test_a_run_done_again_never_goes_on_from_its_old_pack(command, trained, tmp_
   assert run._pack_of(folder / "runs" / again) == ([folder / "runs" / again], folder / "packs" / f"{again}-x1" / "checkpoints")
 
 
+def test_a_run_of_another_share_is_not_done_again(command, trained, tmp_path, capsys):
+  assert command() == 0
+  [first, *_], [other, *_] = trained.packs
+  trained.packs.clear()
+  assert command(f"--redo={first}", f"--redo={other}", "--shard=0/2") == 2
+  assert f"--redo = '{other}': is not in --shard = '0/2'; give it to the share" in capsys.readouterr().err
+  assert not list(tmp_path.rglob("redone.*")) and not trained.packs
+  assert command(f"--redo={other}", "--shard=1/2") == 0 and trained.packs == [[other]]
+
+
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):
   assert command("--dry_run") == 0
   out = capsys.readouterr().out

@@ -62,6 +62,9 @@ def main(argv: Sequence[str]) -> int:
   if args.dry_run:
     return _print(folder, share(found.packs), found)
   check_redo(found.packs, args.redo)
+  here = {name for one in share(found.packs) for run in one.runs for name in (run.run_id, run.path)}
+  if elsewhere := [name for name in args.redo if name not in here]:
+    raise UserError(f"--redo = {elsewhere[0]!r}: is not in --shard = {args.shard!r}; give it to the share that has its pack")
   hosts.devices()
   check_meshes([one for one in share(found.packs) if not all_finished(folder, one)])
   with hosts.together():
