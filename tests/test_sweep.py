@@ -210,6 +210,17 @@ def test_a_folder_of_something_else_is_refused(base, tmp_path):
     prepare(tmp_path, plan(base, [{}]))
 
 
+@pytest.mark.parametrize("place", [".", "runs"])
+def test_events_of_something_else_are_left_alone(base, tmp_path, place):
+  file = workdir.make(tmp_path / place) / "events.out.tfevents.123.host.1"
+  file.write_text("mine")
+  try:
+    prepare(tmp_path, plan(base, [{}]))
+  except UserError as error:
+    assert place == "." and f"not a sweep's folder (it holds '{file.name}')" in str(error)
+  assert file.read_text() == "mine"
+
+
 def test_a_sweep_that_died_while_it_prepared_can_start_again(base, tmp_path, monkeypatch):
   packs = plan(base, [{"seed": 0}])
   with monkeypatch.context() as patch:

@@ -137,8 +137,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequ
   Raises:
     UserError: the folder is of something else, or of another sweep.
   """
-  # A start that died right here left its events and groups.
-  workdir.refuse_foreign(folder, PLAN, "a sweep's", ("events.out.", "logs", "runs"))
+  workdir.refuse_foreign(folder, PLAN, "a sweep's", ("logs", "runs"))  # a start that died right here left its groups
   with lock(workdir.make(folder), wait=True):  # several processes may start at once
     file = folder / PLAN
     found = reconcile(folder, packs, grid)
@@ -148,7 +147,7 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequ
       new = [run for one in found.packs for run in one.runs if one in found.added or run.path in found.raised]
       fields |= {run.path: dict(run.config.fields) for run in new}
       # Before the first run starts: TensorBoard never shows a hyperparameter that it has not seen here.
-      _write_domains(folder, {path: _recorded(one, path) for path, one in fields.items()})
+      _write_domains(folder, {path: _recorded(one, path) for path, one in fields.items()}, file.exists())
       if file.exists():
         now = environment()
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
@@ -158,10 +157,11 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequ
     return found.packs
 
 
-def _write_domains(folder: pathlib.Path, runs: Mapping[str, config.Config]) -> None:
+def _write_domains(folder: pathlib.Path, runs: Mapping[str, config.Config], planned: bool) -> None:
   """TensorBoard's table of hyperparameters: what differs between the runs (by path), and the metrics that all have.
 
-  It lies in the first run's folder of every group, so that TensorBoard finds it wherever it is pointed at.
+  It lies in the first run's folder of every group, so that TensorBoard finds it wherever it is pointed at. Where
+  earlier versions wrote it, it is removed if the folder was `planned`, and so is ours.
   """
   fields = [run.in_words | {name: value for name, value in run.fields.items() if name not in _IN_WORDS} for run in runs.values()]
   found = {name: [one[name] for one in fields if name in one] for name in dict.fromkeys(name for one in fields for name in one)}
@@ -171,8 +171,9 @@ def _write_domains(folder: pathlib.Path, runs: Mapping[str, config.Config]) -> N
   firsts = {os.path.dirname(path): path for path in reversed(runs)}
   for group, path in firsts.items():
     (workdir.make(folder / "runs" / path) / tensorboard.DOMAINS).write_bytes(tensorboard.domains(columns, metrics))
-    for earlier in [*folder.glob("events.out.*"), *(folder / "runs" / group).glob("events.out.*")]:  # where they lay before
-      earlier.unlink()
+    for place in (folder, folder / "runs" / group) if planned else ():
+      for earlier in place.glob("events.out.*"):
+        earlier.unlink()
 
 
 def _factored(runs: Mapping[str, Mapping]) -> dict:
