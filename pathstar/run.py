@@ -18,7 +18,7 @@ from pathstar.errors import UserError
 from pathstar.evals import generated
 from pathstar.storage import workdir
 from pathstar.sweeps import status
-from pathstar.sweeps.folder import checkpoints_of, sweep_of
+from pathstar.sweeps.folder import checkpoints_of, has_saved, sweep_of
 from pathstar.sweeps.records import FRESH
 from pathstar.tasks import draw
 from pathstar.training import metrics
@@ -175,8 +175,8 @@ def _pack_of(folder: pathlib.Path) -> tuple[list[pathlib.Path], pathlib.Path]:
   if found := sweep_of(folder):
     sweep, line = found
     for pack_id, paths in reversed(line):  # a part that has not saved yet is where its pack was
-      if (place := checkpoints_of(sweep, pack_id)).is_dir() or pack_id == line[0][0] or (sweep / "packs" / pack_id / FRESH).exists():
-        return [sweep / "runs" / path for path in paths], place
+      if has_saved(sweep, pack_id) or pack_id == line[0][0] or (sweep / "packs" / pack_id / FRESH).exists():
+        return [sweep / "runs" / path for path in paths], checkpoints_of(sweep, pack_id)
   place = folder / "checkpoints"
   if not workdir.is_remote(folder):
     workdir.require_inside(folder, place)

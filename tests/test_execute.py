@@ -84,6 +84,7 @@ def test_a_run_done_again_never_goes_on_from_its_old_pack(command, trained, tmp_
   assert command() == EXIT_STOPPED
   [pack] = (folder / "packs").iterdir()
   workdir.make(pack / "checkpoints" / "10")
+  workdir.make(folder / "packs" / f"{trained.packs[0][1]}-x1" / "checkpoints")  # where nothing was saved yet
   for name in trained.packs[0]:
     (workdir.make(folder / "runs" / name) / workdir.METRICS).write_text("{}")
   fake = execute.train
@@ -99,6 +100,7 @@ def test_a_run_done_again_never_goes_on_from_its_old_pack(command, trained, tmp_
   (folder / "runs" / again / workdir.METRICS).write_text("{}")  # it had begun
   assert command() == EXIT_STOPPED
   assert inherits == {sibling: [pack / "checkpoints"], again: [None, None]}
+  assert run._pack_of(folder / "runs" / sibling) == ([folder / "runs" / name for name in trained.packs[0]], pack / "checkpoints")
   assert run._pack_of(folder / "runs" / again) == ([folder / "runs" / again], folder / "packs" / f"{again}-x1" / "checkpoints")
 
 

@@ -20,7 +20,7 @@ from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
-from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished
+from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
 from pathstar.sweeps.packs import Pack, part, varied, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
@@ -157,8 +157,8 @@ def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:
   """Where a part of a split pack goes on from: the checkpoints of the nearest pack that it came from; None for a run done again."""
   parent = None if (folder / "packs" / pack.pack_id / FRESH).exists() else pack.parent
   while parent is not None:
-    if (place := checkpoints_of(folder, parent.pack_id)).is_dir():
-      return Inherited(place, tuple(parent.paths.index(run.path) for run in pack.runs), len(parent.paths))
+    if has_saved(folder, parent.pack_id):
+      return Inherited(checkpoints_of(folder, parent.pack_id), tuple(parent.paths.index(run.path) for run in pack.runs), len(parent.paths))
     parent = parent.parent
   return None
 

@@ -214,6 +214,12 @@ def checkpoints_of(folder: pathlib.Path, pack_id: str) -> pathlib.Path:
   return folder / "packs" / pack_id / "checkpoints"
 
 
+def has_saved(folder: pathlib.Path, pack_id: str) -> bool:
+  """Whether a pack has a checkpoint of its own."""
+  place = checkpoints_of(folder, pack_id)
+  return place.is_dir() and any(child.name.isdigit() for child in place.iterdir())
+
+
 def finished(folder: pathlib.Path, run: PlannedRun) -> bool:
   """Whether a run has a result, and of as many steps as are asked for. One that can't be read is one, and is said at the end."""
   place = folder / "runs" / run.path
