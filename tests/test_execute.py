@@ -114,6 +114,22 @@ def test_a_run_of_another_share_is_not_done_again(command, trained, tmp_path, ca
   assert command(f"--redo={other}", "--shard=1/2") == 0 and trained.packs == [[other]]
 
 
+def test_a_smaller_max_pack_splits_what_has_not_saved_yet(command, trained, tmp_path, capsys):
+  trained.crash = lambda configs: Stopped() if len(trained.packs) == 2 else None
+  assert command() == EXIT_STOPPED
+  (tmp_path / "out" / "runs" / trained.packs[0][0] / workdir.RESULT).unlink()
+  [saved] = (tmp_path / "out" / "packs").glob(f"{trained.packs[0][0]}-x2")
+  workdir.make(saved / "checkpoints" / "10")
+  capsys.readouterr()
+  assert command("--dry_run", "--max_pack=1") == 0
+  said = capsys.readouterr().out
+  assert f"{saved.name}: to do" in said and "4 runs in 3 packs: 1 finished, 3 to do" in said
+  first, second = trained.packs
+  trained.crash, trained.packs[:] = lambda configs: None, []
+  assert command("--max_pack=1") == 0 and trained.packs == [first, *([name] for name in second)]
+  assert len(workdir.read_json(tmp_path / "out" / "sweep.json")["packs"]) == 2  # its plan is what it was
+
+
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):
   assert command("--dry_run") == 0
   out = capsys.readouterr().out

@@ -17,7 +17,7 @@ from pathstar.reports.collect import collect
 from pathstar.reports.rows import as_read
 from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
-from pathstar.sweeps.execute import check_meshes, execute
+from pathstar.sweeps.execute import check_meshes, execute, foreseen
 from pathstar.sweeps.folder import PLAN, Reconciled, all_finished, finished, prepare, reconcile
 from pathstar.sweeps.packs import Pack, plan, shard, varied
 from pathstar.sweeps.redo import check as check_redo
@@ -37,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
                                    "skips what is finished, resumes what is not and retries what failed.")
   parser.add_argument("--dry_run", action="store_true", help="print the plan and stop")
   parser.add_argument("--status", action="store_true", help="how far the sweep in --workdir is, as a table; needs no --config")
-  parser.add_argument("--max_pack", type=int, help="at most this many runs in one program")
+  parser.add_argument("--max_pack", type=int, help="at most this many runs in one program; a pack that was planned larger "
+                      "is split if it has not saved yet")
   cli.add_only(parser)
   parser.add_argument("--redo", metavar="RUN", action="append", default=[], help="train this run again from the start, by itself, and "
                       "keep what is left of it aside; may be given several times")
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
   if args.backend == "slurm":
     _submit(args, loaded, argv)
   if args.dry_run:
-    return _print(folder, share(found.packs), found)
+    return _print(folder, [leaf for one in share(found.packs) for leaf in foreseen(folder, one, args.max_pack)], found)
   check_redo(found.packs, args.redo)
   here = {name for one in share(found.packs) for run in one.runs for name in (run.run_id, run.path)}
   if elsewhere := [name for name in args.redo if name not in here]:
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
   if found.added and len(found.added) < len(found.packs):
     print(f"{sum(len(one.runs) for one in found.added)} of {sum(len(one.runs) for one in found.packs)} runs are new in {folder}")
   packs = share(reconcile(folder, asked).packs)  # as the folder has them by now
-  status = execute(folder, packs)
+  status = execute(folder, packs, args.max_pack)
   if hosts.is_first() and not workdir.is_remote(args.workdir):
     _say(folder, packs)
   return status

@@ -13,7 +13,7 @@ import gc
 import pathlib
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pathstar.devices import compiled, hosts
 from pathstar.devices.mesh import make_mesh
@@ -21,7 +21,7 @@ from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_mem
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
-from pathstar.sweeps.packs import Pack, part, varied, work
+from pathstar.sweeps.packs import Pack, lots, part, varied, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
 from pathstar.training.progress import Progress, in_words
@@ -42,8 +42,8 @@ def check_meshes(packs: Sequence[Pack]) -> None:
     raise UserError(f"{len(errors)} of {len(packs)} packs are impossible here:\n  {listed(errors)}")
 
 
-def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
-  """Runs what is not finished; returns the exit status: 1 if a run failed.
+def execute(folder: pathlib.Path, packs: Sequence[Pack], max_pack: int | None = None) -> int:
+  """Runs what is not finished, what has not saved yet in packs of at most `max_pack`; returns the exit status: 1 if a run failed.
 
   Raises:
     Stopped: a signal came; the same command resumes.
@@ -64,7 +64,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack]) -> int:
                     told.get(pack.pack_id, ""))
       ahead.following = next(([run.config for run in one.runs] for one in rest if not all_finished(folder, one)), None)
       try:
-        outcome = run_pack(folder, pack, progress, ahead)
+        outcome = run_pack(folder, pack, progress, ahead, max_pack)
       except Outage:
         raise
       except UserError as error:  # its files are damaged: that pack stops, and no other
@@ -104,7 +104,35 @@ def _told_by(packs: Sequence[Pack]) -> dict[str, str]:
   return found
 
 
-def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead) -> list[Pack] | str | None:
+def split_before(folder: pathlib.Path, pack: Pack, max_pack: int | None) -> dict[str, list[str]]:
+  """How a pack is split before it trains, as in split.json; empty: it is not.
+
+  As it was once; or what is asked for apart from the rest, which is left as it is; or, if nothing is saved yet, to `max_pack` runs at most.
+  """
+  if parts := split_of(folder, pack.pack_id, pack.paths):
+    return parts
+  if len(pack.paths) > len(pack.runs):
+    asked = [run.path for run in pack.runs]
+    return named_parts(asked, [path for path in pack.paths if path not in asked])
+  if max_pack and len(pack.paths) > max_pack and not has_saved(folder, pack.pack_id) and not _inherited(folder, pack):
+    return named_parts(*lots(pack.paths, max_pack))
+  return {}
+
+
+def parts_asked(pack: Pack, parts: Mapping[str, Sequence[str]]) -> list[Pack]:
+  """Those of a pack's parts that have runs that are asked for."""
+  runs = {run.path: run for run in pack.runs}
+  asked = {pack_id: [runs[path] for path in paths if path in runs] for pack_id, paths in parts.items()}
+  return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
+
+
+def foreseen(folder: pathlib.Path, pack: Pack, max_pack: int | None) -> list[Pack]:
+  """The packs that run in the place of one, as far as is known before it starts."""
+  parts = {} if all_finished(folder, pack) else split_before(folder, pack, max_pack)
+  return [leaf for one in parts_asked(pack, parts) for leaf in foreseen(folder, one, max_pack)] if parts else [pack]
+
+
+def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead, max_pack: int | None = None) -> list[Pack] | str | None:
   """Trains a pack. Returns the packs to run in its place (none if it finished), its error if it failed, or None if it is held."""
   check_places(folder, [pack.pack_id], pack.paths)
   if all_finished(folder, pack):
@@ -115,14 +143,10 @@ def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead)
       with hosts.together():  # of several processes of one job the first holds the lock; if it can't, all stop
         if hosts.is_first():
           stack.enter_context(lock(place))
-      if len(pack.paths) > len(pack.runs) and not split_of(folder, pack.pack_id, pack.paths):  # what was not asked for is left as it is
-        asked = [run.path for run in pack.runs]
-        rest = [path for path in pack.paths if path not in asked]
-        workdir.write_json(place / SPLIT, named_parts(asked, rest))
-      if parts := split_of(folder, pack.pack_id, pack.paths):
-        runs = {run.path: run for run in pack.runs}
-        asked = {pack_id: [runs[path] for path in paths if path in runs] for pack_id, paths in parts.items()}
-        return [part(some, pack, pack_id, parts[pack_id]) for pack_id, some in asked.items() if some]
+      if parts := split_before(folder, pack, max_pack):
+        if not (place / SPLIT).exists():
+          workdir.write_json(place / SPLIT, parts)
+        return parts_asked(pack, parts)
       if all_finished(folder, pack):  # by another process, a moment ago
         return []
       return _train(folder, pack, place, progress, ahead)

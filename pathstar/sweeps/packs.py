@@ -152,11 +152,15 @@ def packed(runs: Sequence[PlannedRun], max_pack: int | None) -> list[Pack]:
     shapes.setdefault(json.dumps(shape, sort_keys=True), []).append(run)
   packs = []
   for runs in shapes.values():
-    # As even as can be, so that packs of one shape are one program and compile once.
-    number = -(-len(runs) // (max_pack or len(runs)))
-    bounds = [len(runs) * i // number for i in range(number + 1)]
-    packs += [pack(runs[a:b]) for a, b in zip(bounds, bounds[1:])]
+    packs += [pack(some) for some in lots(runs, max_pack or len(runs))]
   return sorted(packs, key=lambda p: -sum(work(run.config) for run in p.runs))
+
+
+def lots(members: Sequence, size: int) -> list[Sequence]:
+  """Parts of at most `size`, as even as can be, so that packs of one shape are one program and compile once."""
+  number = -(-len(members) // size)
+  bounds = [len(members) * i // number for i in range(number + 1)]
+  return [members[a:b] for a, b in zip(bounds, bounds[1:])]
 
 
 def _placed(runs: Sequence[config.Config]) -> list[PlannedRun]:
