@@ -1,5 +1,6 @@
 """Packs run: once each, by however many processes, through crashes and kills."""
 
+import io
 import json
 import os
 import signal
@@ -128,6 +129,22 @@ def test_a_smaller_max_pack_splits_what_has_not_saved_yet(command, trained, tmp_
   trained.crash, trained.packs[:] = lambda configs: None, []
   assert command("--max_pack=1") == 0 and trained.packs == [first, *([name] for name in second)]
   assert len(workdir.read_json(tmp_path / "out" / "sweep.json")["packs"]) == 2  # its plan is what it was
+
+
+def test_a_reader_that_is_gone_stops_no_pack(sweep_file, trained, tmp_path, monkeypatch):
+  class Closed(io.StringIO):
+    def flush(self):
+      raise BrokenPipeError(32, "Broken pipe")
+
+  fake = execute.train
+  monkeypatch.setattr(execute, "train", lambda configs, *more: [*fake(configs, *more), *({"train_seconds": 1.0} for _ in configs)])
+  trained.crash = lambda configs: RuntimeError("once") if len(trained.packs) == 1 else None
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("sys.stdout", Closed())
+    assert sweep_command.main([f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
+  assert [len(names) for names in trained.packs] == [2, 2, 2] and len(list(tmp_path.rglob(workdir.RESULT))) == 4
+  [error] = tmp_path.rglob("error.txt")
+  assert "RuntimeError: once" in error.read_text()
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):

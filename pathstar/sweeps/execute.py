@@ -24,7 +24,7 @@ from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged,
 from pathstar.sweeps.packs import Pack, lots, part, varied, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
-from pathstar.training.progress import Progress, in_words
+from pathstar.training.progress import Progress, in_words, say
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
 
@@ -77,7 +77,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack], max_pack: int | None = 
         todo[:0], number = outcome, number + len(outcome) - 1
         amounts |= {one.pack_id: left([one]) for one in outcome}
       if not todo and passed and passed == held and patience:
-        print(f"{len(passed)} packs are in the hands of other processes; in {patience:.0f} s it shows whether they live", flush=True)
+        say(f"{len(passed)} packs are in the hands of other processes; in {patience:.0f} s it shows whether they live")
         stop.wait(patience)
         held, patience = [], 0.0
       if not todo and passed != held:  # another look, unless the last one changed nothing
@@ -162,7 +162,7 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
       return []
     gc.collect()  # the pack's arrays, before the next attempt
     workdir.write_text(place / ERROR, crash.traceback)
-    print(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / ERROR}", file=sys.stderr, flush=True)
+    say(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / ERROR}", sys.stderr)
     if hosts.several() and not crash.bad_input:  # the others may still be in the step's collectives; only the end of the job frees them
       raise RuntimeError(f"{pack.pack_id}: {crash.error}")
     todo = [run for run in pack.runs if not finished(folder, run)]
@@ -172,9 +172,9 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
     if last or crash.out_of_memory:
       parts = [part(todo[first:first + size], pack) for first in range(0, len(todo), size)]
       workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
-      print(f"{pack.pack_id}: split into {len(parts)} packs", flush=True)
+      say(f"{pack.pack_id}: split into {len(parts)} packs")
       return parts
-    print(f"{pack.pack_id}: tried once more", flush=True)
+    say(f"{pack.pack_id}: tried once more")
 
 
 def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:

@@ -3,10 +3,12 @@
 A terminal has it in place, a file as a plain line now and then. Compilation is said, and counts in no speed.
 """
 
+import contextlib
 import datetime
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import numpy as np
 from rich.console import Console, Group
@@ -45,6 +47,12 @@ def each(values: Sequence[float]) -> str:
   if len(values) <= _MAX_SCORES or not finite:
     return " ".join(f"{value:.3f}" if np.isfinite(value) else "diverged" for value in values[:_MAX_SCORES])
   return f"{min(finite):.3f} to {max(finite):.3f}" + (f", {len(values) - len(finite)} diverged" if len(finite) < len(values) else "")
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+  """Prints a line. A reader that is gone, as of `| head`, is no reason for what trains to stop."""
+  with contextlib.suppress(BrokenPipeError):
+    print(line, file=file, flush=True)
 
 
 class Progress:
@@ -88,8 +96,8 @@ class Progress:
     if results:
       name, metric = score_of(configs[0])
       seconds = sum(result["train_seconds"] for result in results)
-      print(f"{self._where()}{in_words(configs, self._more)}: {name} {each([result.get(metric, np.nan) for result in results])}"
-            f" (chance {configs[0].task.chance:.2g}), {clock(seconds)}", flush=True)
+      say(f"{self._where()}{in_words(configs, self._more)}: {name} {each([result.get(metric, np.nan) for result in results])}"
+          f" (chance {configs[0].task.chance:.2g}), {clock(seconds)}")
 
   def rates(self, step: int) -> dict[str, float]:
     """Steps and examples per second since the first of this start were done; empty before that."""
@@ -158,7 +166,7 @@ class Progress:
 
   def _print(self, line: str) -> None:
     if hosts.is_first() and self._live is None:
-      print(line, file=self._console.file, flush=True)
+      say(line, self._console.file)
 
   def _render(self) -> Group:
     bar = Table.grid(padding=(0, 1), expand=True)
