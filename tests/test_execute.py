@@ -17,7 +17,7 @@ from pathstar.commands.cli import EXIT_STOPPED
 from pathstar.errors import Held, Stopped
 from pathstar.storage import workdir
 from pathstar.storage.locks import _no_locks, lock
-from pathstar.sweeps import execute
+from pathstar.sweeps import execute, status
 
 
 @pytest.fixture
@@ -143,8 +143,23 @@ def test_a_reader_that_is_gone_stops_no_pack(sweep_file, trained, tmp_path, monk
     patch.setattr("sys.stdout", Closed())
     assert sweep_command.main([f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
   assert [len(names) for names in trained.packs] == [2, 2, 2] and len(list(tmp_path.rglob(workdir.RESULT))) == 4
-  [error] = tmp_path.rglob("error.txt")
+  [error] = tmp_path.rglob("*error.txt")
   assert "RuntimeError: once" in error.read_text()
+
+
+def test_a_pack_that_is_stopped_in_its_second_try_has_not_failed(command, trained, tmp_path, capsys):
+  trained.crash = lambda configs: RuntimeError("once") if len(trained.packs) == 1 else Stopped()
+  for crash in (trained.crash, lambda configs: Stopped()):
+    trained.crash = crash
+    assert command() == EXIT_STOPPED
+    said = status.show([tmp_path / "out"])
+    assert "failed 0" in said and "waiting 4" in said and said.count("RuntimeError: once") == 2
+  trained.crash = failing(Held("in use by process 1"))
+  assert command() == 1
+  assert "failed 4" in (said := status.show([tmp_path / "out"])) and "RuntimeError: once" not in said
+  trained.crash = lambda configs: Stopped()
+  assert command() == EXIT_STOPPED
+  assert "failed 2" in (said := status.show([tmp_path / "out"])) and said.count("Held: ") == 4
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(command, trained, tmp_path, capsys):

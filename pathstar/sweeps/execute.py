@@ -20,7 +20,7 @@ from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
-from pathstar.sweeps.folder import ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
+from pathstar.sweeps.folder import ERROR, LAST_ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
 from pathstar.sweeps.packs import Pack, lots, part, varied, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
@@ -156,13 +156,16 @@ def run_pack(folder: pathlib.Path, pack: Pack, progress: Progress, ahead: Ahead,
 
 def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Progress, ahead: Ahead) -> list[Pack] | str:
   """`run_pack` with the lock held."""
+  if hosts.is_first() and (place / ERROR).exists():  # of an earlier start: while it is tried again it has not failed
+    (place / ERROR).replace(place / LAST_ERROR)
   for last in (False, True):
     crash = _attempt(folder, pack, progress, ahead)
     if crash is None:
       return []
     gc.collect()  # the pack's arrays, before the next attempt
-    workdir.write_text(place / ERROR, crash.traceback)
-    say(f"{pack.pack_id}: crashed ({crash.error}); traceback in {place / ERROR}", sys.stderr)
+    again = not (last or crash.bad_input or crash.out_of_memory or hosts.several())
+    workdir.write_text(file := place / (LAST_ERROR if again else ERROR), crash.traceback)
+    say(f"{pack.pack_id}: crashed ({crash.error}); traceback in {file}", sys.stderr)
     if hosts.several() and not crash.bad_input:  # the others may still be in the step's collectives; only the end of the job frees them
       raise RuntimeError(f"{pack.pack_id}: {crash.error}")
     todo = [run for run in pack.runs if not finished(folder, run)]

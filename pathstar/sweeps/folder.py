@@ -1,5 +1,5 @@
-"""A sweep's folder: sweep.json (the plan), runs/<run_id>/, and packs/<pack_id>/ with checkpoints/, and after a crash error.txt and
-split.json. The same command again skips what is finished, resumes what is not and retries what failed.
+"""A sweep's folder: sweep.json (the plan), runs/<run_id>/, and packs/<pack_id>/ with checkpoints/, and after a crash error.txt, or while it
+is tried again last_error.txt, and split.json. The same command again skips what is finished, resumes what is not and retries what failed.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from pathstar.sweeps.records import PLAN, read_plan, split_of
 from pathstar.sweeps.records import SPLIT as SPLIT  # one of the names of its files
 from pathstar.training import growth, tensorboard
 
-ERROR = "error.txt"
+ERROR, LAST_ERROR = "error.txt", "last_error.txt"
 _ALWAYS = ("method", "topology")  # columns of TensorBoard's table, of what Config.in_words says, and of whatever differs
 _IN_WORDS = ("task.name", "model.mixer", "objective.name", "objective.order")  # fields that those words tell
 

@@ -1,7 +1,7 @@
 """`pathstar sweep --status`: how far a sweep is, what runs now, what failed, when it ends, and the best cells, from its folder alone.
 
-A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed, and
-waiting otherwise.
+A run is done or diverged by its result.json, running while a process holds its pack's lock, failed if its pack crashed and was not
+tried again since, and waiting otherwise.
 """
 
 import collections
@@ -14,7 +14,7 @@ from pathstar import config
 from pathstar.errors import UserError
 from pathstar.storage import results, workdir
 from pathstar.storage.locks import holder
-from pathstar.sweeps.folder import ERROR, is_short, pack_of
+from pathstar.sweeps.folder import ERROR, LAST_ERROR, is_short, pack_of
 from pathstar.sweeps.records import PLAN, read_plan
 from pathstar.training import metrics
 from pathstar.training.progress import clock
@@ -185,16 +185,18 @@ def show(folders: Sequence[pathlib.Path], only: Sequence[str] = ()) -> str:
         (p.pack_id, f"{p.step}/{p.num_steps or '?'}", f"{p.rate:.1f}" if p.rate else "", clock(p.seconds_left), p.holder, *source(folder))
         for folder, p in at_work)]))
   if failed := [e for e in entries if e.state == "failed"]:
-    parts.append(aligned([("failed", "error", "traceback"), *((e.path, *_error(e)) for e in failed)]))
+    parts.append(aligned([("failed", "error", "traceback"), *((e.path, *_error(e, ERROR)) for e in failed)]))
+  if tried := [e for e in entries if e.state == "waiting" and (e.source / "packs" / e.pack_id / LAST_ERROR).exists()]:
+    parts.append(aligned([("waiting", "last error", "traceback"), *((e.path, *_error(e, LAST_ERROR)) for e in tried)]))
   parts.append(aligned([("group", *STATES, "exact match: best", "mean", "best cell", *source("source")), *(
       (*row, *source(folder)) for folder, members in found.items() for row in _groups(members))]))
   return "\n\n".join(parts)
 
 
-def _error(entry: Entry) -> tuple[str, pathlib.Path | str]:
+def _error(entry: Entry, name: str) -> tuple[str, pathlib.Path | str]:
   if entry.damage:
     return entry.damage, ""
-  file = entry.source / "packs" / entry.pack_id / ERROR
+  file = entry.source / "packs" / entry.pack_id / name
   text = file.read_bytes().decode(errors="replace")
   lines = [line for line in text.splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
   return (lines[-1] if lines else "")[:100], file
