@@ -35,6 +35,17 @@ def test_a_folder_is_one_process_s_until_it_gives_it_back(tmp_path, lease):
     assert claims.holder(tmp_path) == "another"
 
 
+def test_one_thread_renews_however_many_folders_were_held(tmp_path):
+  before = threading.active_count()
+  for _ in range(5):  # each for less than the time after which it is renewed
+    with claims.claim(tmp_path / "a", "me", wait=False), claims.claim(tmp_path / "b", "me", wait=False):
+      pass
+  deadline = time.monotonic() + 10
+  while threading.active_count() > before and time.monotonic() < deadline:
+    time.sleep(0.01)
+  assert threading.active_count() <= before
+
+
 def test_a_claim_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease):
   fs, place = claims._on_bucket(tmp_path)
   assert claims._take(fs, place, "the dead")  # and never renewed

@@ -1,5 +1,6 @@
 """What `pathstar sweep --status` says of a sweep, from its folder alone."""
 
+import fcntl
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from pathstar.commands import cli
 from pathstar.commands import sweep as status_command
 from pathstar.commands import sweep as sweep_command
 from pathstar.errors import Held, UserError
-from pathstar.storage import workdir
+from pathstar.storage import locks, workdir
 from pathstar.storage.locks import lock
 from pathstar.sweep import product
 from pathstar.sweeps import packs as packing
@@ -72,6 +73,14 @@ def test_to_look_takes_no_lock_from_anybody(folder):
     status.show([place])
     with pytest.raises(Held), lock(place / "packs" / packs[3].pack_id):
       pass
+
+
+def test_who_looks_in_the_moment_of_a_start_does_not_stop_it(tmp_path, monkeypatch):
+  looking = open(tmp_path / ".lock", "a")
+  fcntl.flock(looking, fcntl.LOCK_SH)
+  monkeypatch.setattr(locks.time, "sleep", lambda seconds: looking.close())
+  with lock(tmp_path):
+    assert locks.holder(tmp_path).startswith("process ")
 
 
 def test_the_table_tells_counts_errors_speed_and_the_best_cells(folder):

@@ -24,6 +24,7 @@ _STOPPED = 75
 
 _mine: dict[str, "_Claim"] = {}  # by place: what this process holds
 _renewing = threading.Lock()
+_idle = threading.Event()  # ends the thread that renews; each has its own
 
 
 class _Claim:
@@ -52,15 +53,19 @@ def claim(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
     if holder and not wait:
       raise Held(f"workdir = {str(folder)!r}: in use by {holder}")
     time.sleep(min(1.0, LEASE_S / 10))
+  global _idle
   with _renewing:
     if not _mine:
-      threading.Thread(target=_renew, args=(LEASE_S / 3,), daemon=True).start()
+      _idle = threading.Event()
+      threading.Thread(target=_renew, args=(LEASE_S / 3, _idle), daemon=True).start()
     _mine[place] = taken
   try:
     yield
   finally:
     with _renewing:
       del _mine[place]
+      if not _mine:
+        _idle.set()
       taken.write(-1.0)  # given back
 
 
@@ -113,12 +118,11 @@ def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Claim | None:
   return mine if numbers[-1] == mine.number else None  # else others were here and gone since it was looked at
 
 
-def _renew(every: float) -> None:
-  """In a thread: keeps this process's claims, or ends it where it could not and another may hold them."""
-  while True:
-    time.sleep(every)
+def _renew(every: float, idle: threading.Event) -> None:
+  """In a thread, until this process holds none: keeps its claims, or ends it where it could not and another may hold them."""
+  while not idle.wait(every):
     with _renewing:
-      if not _mine:
+      if idle.is_set():
         return
       for one in _mine.values():
         try:

@@ -8,12 +8,13 @@ import os
 import pathlib
 import socket
 import sys
+import time
 from collections.abc import Iterator
 
 from pathstar.errors import Held, UserError
 from pathstar.storage import claims, workdir
 
-_LOCK = ".lock"
+_LOCK, _MOMENT_S = ".lock", 0.05
 
 
 @contextlib.contextmanager
@@ -30,8 +31,13 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
       yield
     return
   with open(folder / _LOCK, "a+", opener=_no_link) as file:
+    how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      try:
+        fcntl.flock(file, how)
+      except BlockingIOError:  # by one who asks for the holder, it may be, which takes a moment
+        time.sleep(_MOMENT_S)
+        fcntl.flock(file, how)
     except BlockingIOError:
       file.seek(0)
       raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
