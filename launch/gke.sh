@@ -59,7 +59,8 @@ if [ -n "$fetch" ]; then
   exit
 fi
 need cluster project zone type config
-positive slices restarts
+positive slices
+[[ $restarts =~ ^[0-9]+$ ]] || fail "--restarts=$restarts: must be an integer >= 0"
 if [ -n "$one_job" ] && [ "$slices" != 1 ]; then fail "--one_job: is over one slice, not --slices=$slices"; fi
 committed "$here" "$config"
 

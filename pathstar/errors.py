@@ -3,7 +3,9 @@
 import difflib
 import errno
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 _OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _MAX_SHOWN = 100  # characters of a value in an error
@@ -24,6 +26,14 @@ class Outage(UserError):
 
 class Stopped(Exception):
   """SIGTERM or SIGINT came: a checkpoint is saved and the same command resumes. Commands exit with status 75."""
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+  """Prints a line, on stderr if `file` does not say another. A reader that is gone, as of `| head`, is no reason to stop training."""
+  try:
+    print(line, file=file or sys.stderr, flush=True)
+  except BrokenPipeError:
+    return
 
 
 def shown(value: object) -> str:

@@ -46,7 +46,7 @@ def join(how: str | None) -> None:
   """
   if how is None and not on_pod():
     return
-  asked = "--distributed" if how else f"TPU_WORKER_HOSTNAMES = {shown(os.environ['TPU_WORKER_HOSTNAMES'])}"
+  asked = "--distributed" if how is not None else f"TPU_WORKER_HOSTNAMES = {shown(os.environ['TPU_WORKER_HOSTNAMES'])}"
   # CPUs have no stream that keeps programs in order: two at once would wait for each other across processes.
   jax.config.update("jax_cpu_enable_async_dispatch", False)
   jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself; ours is training/signals.py

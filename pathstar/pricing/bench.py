@@ -66,7 +66,7 @@ def measure(resolved: config.Config, repeats: int) -> dict:
       step_times.append((time.perf_counter() - begin) / steps)
     test = data.eval_examples(resolved, "test")
     params = jax.tree.map(lambda x: x[0], state["params"])
-    number, size = evals.chunks(len(test["target"]))
+    _, size = evals.chunks(len(test["target"]))
     whole = len(test["target"]) // size
     chunks = {k: v[:whole * size].reshape(whole, size, *v.shape[1:]) for k, v in test.items()}
     objective, model, metric = resolved.objective, resolved.model, evals.EVALS["exact_match"]
@@ -93,7 +93,7 @@ def measure(resolved: config.Config, repeats: int) -> dict:
       "utilisation": flops / peak,
       "data_ms_per_step": 1e3 * float(np.median(data_times)),
       "data_share_of_step": float(np.median(data_times)) / step,
-      "eval_examples": len(test["target"]),
+      "eval_examples": whole * size,
       "eval_seconds": min(a for a, _ in pairs),
       "eval_over_forward": float(np.median([a / b for a, b in pairs])),
   }

@@ -60,8 +60,9 @@ def as_read(rows: Sequence[dict]) -> list[dict]:
 
 def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:
   """NAME.csv of a report, or where that is large NAME.csv.gz."""
-  packed = folder / f"{name}.csv.gz"
-  return packed if packed.exists() else folder / f"{name}.csv"
+  plain, packed = folder / f"{name}.csv", folder / f"{name}.csv.gz"
+  there = [file for file in (plain, packed) if file.exists()]  # both, if writing one in place of the other was cut off
+  return max(there, key=lambda file: file.stat().st_mtime_ns, default=plain)
 
 
 def read_csv(path: pathlib.Path) -> list[dict]:

@@ -9,7 +9,7 @@ from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early
 from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, groups, mean, method, on_grid, paths, read_csv, score_of
+from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_csv, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
@@ -19,7 +19,7 @@ Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at on
 
 def _reports(root: pathlib.Path) -> list[Report]:
   """All reports of runs in `root`, each once for every scale of its runs; the smallest scale first."""
-  folders = sorted({file.parent for file in root.glob("*/curves.csv*")})
+  folders = sorted(file.parent for file in root.glob("*/runs.csv") if is_of_runs(file.parent))
   found = [(folder, rows, workdir.read_json(folder / "provenance.json"))
            for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]
   return sorted(found, key=lambda report: SCALES.index(_scale(report)))

@@ -9,14 +9,13 @@ import contextlib
 import json
 import os
 import pathlib
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import fsspec
 
-from pathstar.errors import Held
+from pathstar.errors import Held, say
 
 LEASE_S = 90.0  # after a holder's death its claims expire within this time
 _FOLDER = ".claims"
@@ -130,8 +129,8 @@ def _renew(every: float, idle: threading.Event) -> None:
           if not lost:
             one.write(LEASE_S)
         except Exception as error:  # of the network, of any kind; tried again until the claim has run out
-          print(f"the claim of {one.place} can't be renewed ({type(error).__name__}: {error})", file=sys.stderr, flush=True)
+          say(f"the claim of {one.place} can't be renewed ({type(error).__name__}: {error})")
           lost = time.time() > one.until
         if lost:
-          print(f"stopped: the claim of {one.place} may be another's by now; the same command goes on", file=sys.stderr, flush=True)
+          say(f"stopped: the claim of {one.place} may be another's by now; the same command goes on")
           os._exit(_STOPPED)

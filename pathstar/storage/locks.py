@@ -7,14 +7,13 @@ import functools
 import os
 import pathlib
 import socket
-import sys
 import time
 from collections.abc import Iterator
 
-from pathstar.errors import Held, UserError
+from pathstar.errors import Held, UserError, say
 from pathstar.storage import claims, workdir
 
-_LOCK, _MOMENT_S = ".lock", 0.05
+_LOCK, _MOMENT_S, _MOMENTS = ".lock", 0.03, 4
 
 
 @contextlib.contextmanager
@@ -31,24 +30,30 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
       yield
     return
   with open(folder / _LOCK, "a+", opener=_no_link) as file:
-    how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     try:
-      try:
-        fcntl.flock(file, how)
-      except BlockingIOError:  # by one who asks for the holder, it may be, which takes a moment
-        time.sleep(_MOMENT_S)
-        fcntl.flock(file, how)
-    except BlockingIOError:
-      file.seek(0)
-      raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}") from None
+      taken = _take(file, wait)
     except OSError as error:
       if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
         raise
       _no_locks(error.strerror)
+      taken = True
+    if not taken:
+      file.seek(0)
+      raise Held(f"workdir = {str(folder)!r}: in use by {file.read().strip() or 'another process'}")
     file.truncate(0)
     file.write(f"{_me()}\n")
     file.flush()
     yield
+
+
+def _take(file, wait: bool) -> bool:
+  for _ in range(_MOMENTS):  # who asks for the holder has it for a moment
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      return True
+    except BlockingIOError:
+      time.sleep(_MOMENT_S)
+  return False
 
 
 def _no_link(path: str, flags: int) -> int:
@@ -86,4 +91,4 @@ def _me() -> str:
 
 @functools.cache
 def _no_locks(reason: str) -> None:
-  print(f"no locks on this file system ({reason}): run several processes on one folder with --shard=i/n alone", file=sys.stderr)
+  say(f"no locks on this file system ({reason}): run several processes on one folder with --shard=i/n alone")

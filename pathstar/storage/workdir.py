@@ -126,10 +126,10 @@ def require_writable(file: pathlib.Path, field: str) -> None:
   folder = file.absolute().parent
   if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
     raise UserError(f"{field} = {str(file)!r}: must be a file in a folder that is there and can be written to")
-  if file.exists():
+  if file.is_file() and file.stat().st_size:
     try:
       parse_json(file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
       raise UserError(f"{field} = {str(file)!r}: is a file that holds no JSON, and is not overwritten") from None
 
 

@@ -1,9 +1,9 @@
 """Runs the packs of a sweep, so that several processes can share one folder and a crash costs only what is to blame for it.
 
 A pack is locked for as long as it trains; one that another process holds is passed over and looked at again at the end, on a bucket for as
-long as it takes to see that its holder is dead. A pack that
-crashes is tried once more, then split into single runs, in packs/<pack_id>/split.json; one that runs out of memory is split in halves. The
-parts go on from its newest checkpoint.
+long as it takes to see that its holder is dead. A pack that crashes is tried once more, then split into single runs, in
+packs/<pack_id>/split.json; one that runs out of memory is split in halves, and before it trains one of which a part is asked for (--only,
+--redo), or that is larger than --max_pack and has not saved. The parts go on from its newest checkpoint.
 A crash of one of several processes of a job ends the job, and an outage of the machine (a full disk) ends the sweep: it is no run's fault.
 """
 
@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 
 from pathstar.devices import compiled, hosts
 from pathstar.devices.mesh import make_mesh
-from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage
+from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage, say
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, LAST_ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
 from pathstar.sweeps.packs import Pack, lots, part, varied, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
-from pathstar.training.progress import Progress, in_words, say
+from pathstar.training.progress import Progress, in_words
 from pathstar.training.signals import stop_on_signals
 from pathstar.training.train import Inherited, train
 
@@ -77,7 +77,7 @@ def execute(folder: pathlib.Path, packs: Sequence[Pack], max_pack: int | None = 
         todo[:0], number = outcome, number + len(outcome) - 1
         amounts |= {one.pack_id: left([one]) for one in outcome}
       if not todo and passed and passed == held and patience:
-        say(f"{len(passed)} packs are in the hands of other processes; in {patience:.0f} s it shows whether they live")
+        say(f"{len(passed)} packs are in the hands of other processes; in {patience:.0f} s it shows whether they live", sys.stdout)
         stop.wait(patience)
         held, patience = [], 0.0
       if not todo and passed != held:  # another look, unless the last one changed nothing
@@ -165,7 +165,7 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
     gc.collect()  # the pack's arrays, before the next attempt
     again = not (last or crash.bad_input or crash.out_of_memory or hosts.several())
     workdir.write_text(file := place / (LAST_ERROR if again else ERROR), crash.traceback)
-    say(f"{pack.pack_id}: crashed ({crash.error}); traceback in {file}", sys.stderr)
+    say(f"{pack.pack_id}: crashed ({crash.error}); traceback in {file}")
     if hosts.several() and not crash.bad_input:  # the others may still be in the step's collectives; only the end of the job frees them
       raise RuntimeError(f"{pack.pack_id}: {crash.error}")
     todo = [run for run in pack.runs if not finished(folder, run)]
@@ -175,9 +175,9 @@ def _train(folder: pathlib.Path, pack: Pack, place: pathlib.Path, progress: Prog
     if last or crash.out_of_memory:
       parts = [part(todo[first:first + size], pack) for first in range(0, len(todo), size)]
       workdir.write_json(place / SPLIT, {part.pack_id: [run.path for run in part.runs] for part in parts})
-      say(f"{pack.pack_id}: split into {len(parts)} packs")
+      say(f"{pack.pack_id}: split into {len(parts)} packs", sys.stdout)
       return parts
-    say(f"{pack.pack_id}: tried once more")
+    say(f"{pack.pack_id}: tried once more", sys.stdout)
 
 
 def _inherited(folder: pathlib.Path, pack: Pack) -> Inherited | None:

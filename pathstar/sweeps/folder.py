@@ -1,5 +1,6 @@
-"""A sweep's folder: sweep.json (the plan), runs/<run_id>/, and packs/<pack_id>/ with checkpoints/, and after a crash error.txt, or while it
-is tried again last_error.txt, and split.json. The same command again skips what is finished, resumes what is not and retries what failed.
+"""A sweep's folder: sweep.json (the plan), runs/<run_id>/, and packs/<pack_id>/ with checkpoints/; there too, after a crash, error.txt,
+or last_error.txt once it was tried again; split.json, the packs that it was split into; and from_start.txt, if its run is done again. The
+same command again skips what is finished, resumes what is not and retries what failed.
 """
 
 import dataclasses
@@ -216,8 +217,7 @@ def checkpoints_of(folder: pathlib.Path, pack_id: str) -> pathlib.Path:
 
 def has_saved(folder: pathlib.Path, pack_id: str) -> bool:
   """Whether a pack has a checkpoint of its own."""
-  place = checkpoints_of(folder, pack_id)
-  return place.is_dir() and any(child.name.isdigit() for child in place.iterdir())
+  return growth.has_saved([checkpoints_of(folder, pack_id)])
 
 
 def finished(folder: pathlib.Path, run: PlannedRun) -> bool:

@@ -37,7 +37,7 @@ def read_plan(folder: pathlib.Path) -> dict:
 
 
 def split_of(folder: pathlib.Path, pack_id: str, paths: Sequence[str]) -> dict[str, list[str]]:
-  """The packs that a pack of these runs was split into after it crashed, as in sweep.json; empty if it is whole. Raises UserError."""
+  """The packs that a pack of these runs was split into, as in sweep.json; empty if it is whole. Raises UserError."""
   file = folder / "packs" / pack_id / SPLIT
   if not file.exists():
     return {}

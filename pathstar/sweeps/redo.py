@@ -26,14 +26,12 @@ def redo(folder: pathlib.Path, packs: Sequence[Pack], names: Sequence[str]) -> N
       continue  # nothing was planned there yet
     pack_id, paths = found
     with lock(workdir.make(folder / "packs" / pack_id)):
-      [alone] = named_parts([run.path])
-      own = alone if len(paths) > 1 else pack_id
-      workdir.write_text(workdir.make(folder / "packs" / own) / FRESH, "its run is done again, from step 0\n")
+      own = pack_id
       if len(paths) > 1:  # first: a run of a pack of its own is set aside as well as any, if this stops here
-        rest = [path for path in paths if path != run.path]
+        rest, [own] = [path for path in paths if path != run.path], named_parts([run.path])
         workdir.write_json(folder / "packs" / pack_id / SPLIT, named_parts(rest, [run.path]))
-      else:
-        _set_aside(checkpoints_of(folder, pack_id))
+      workdir.write_text(workdir.make(folder / "packs" / own) / FRESH, "its run is done again, from step 0\n")
+      _set_aside(checkpoints_of(folder, own))
       for file in (folder / "runs" / run.path).glob("*"):
         if file.name in (workdir.RESULT, workdir.METRICS) or file.name.startswith("events.out."):
           _set_aside(file)

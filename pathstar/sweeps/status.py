@@ -6,6 +6,7 @@ tried again since, and waiting otherwise.
 
 import collections
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -75,7 +76,7 @@ def _plan_of(folder: pathlib.Path, only: Sequence[str]) -> dict:
 
 
 def _entries(folder: pathlib.Path, plan: dict, chosen: Callable[[str], bool]) -> list[Entry]:
-  entries = []
+  entries, held = [], functools.cache(holder)  # asked once a pack: to ask takes its lock for a moment
   for planned, paths in plan["packs"].items():
     for path in filter(chosen, paths):
       pack_id, result, damage = planned, {}, ""
@@ -88,7 +89,7 @@ def _entries(folder: pathlib.Path, plan: dict, chosen: Callable[[str], bool]) ->
       if "common" in plan and is_short(result, (plan["common"] | plan["runs"][path]).get("train.num_steps", 0)):
         result = {}
       place = folder / "packs" / pack_id
-      state = "failed" if damage else result.get("status") or ("running" if holder(place) else
+      state = "failed" if damage else result.get("status") or ("running" if held(place) else
                                                                "failed" if (place / ERROR).exists() else "waiting")
       entries.append(Entry(path, pack_id, state, plan["work"][planned], result, folder, damage))
   return entries
@@ -197,7 +198,10 @@ def _error(entry: Entry, name: str) -> tuple[str, pathlib.Path | str]:
   if entry.damage:
     return entry.damage, ""
   file = entry.source / "packs" / entry.pack_id / name
-  text = file.read_bytes().decode(errors="replace")
+  try:
+    text = file.read_bytes().decode(errors="replace")
+  except FileNotFoundError:  # it was tried again meanwhile
+    return "", ""
   lines = [line for line in text.splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)?: ", line)]
   return (lines[-1] if lines else "")[:100], file
 

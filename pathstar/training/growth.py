@@ -47,13 +47,18 @@ def steps_before(config: Config, old: Mapping[str, Any],
   return steps
 
 
+def has_saved(checkpoints: Sequence[pathlib.Path]) -> bool:
+  """Whether there is a checkpoint in one of these folders."""
+  return any(child.name.isdigit() for place in checkpoints if place.is_dir() for child in place.iterdir())
+
+
 def begin(runs: Sequence[tuple[Config, pathlib.Path]], checkpoints: Sequence[pathlib.Path]) -> None:
   """Records in each run's folder that it has as many steps as its config says, and in raised.json what it had before, with its result.
 
   Raises:
     UserError: one is finished and its checkpoints are gone; nothing is changed.
   """
-  saved = any(child.name.isdigit() for place in checkpoints if place.is_dir() for child in place.iterdir())
+  saved = has_saved(checkpoints)
   for config, folder in runs:
     if (folder / workdir.RESULT).exists() and not saved:
       raise UserError(f"{STEPS} = {config.train.num_steps}: {folder} is finished and has no checkpoint to go on from; choose another "

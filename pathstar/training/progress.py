@@ -3,12 +3,10 @@
 A terminal has it in place, a file as a plain line now and then. Compilation is said, and counts in no speed.
 """
 
-import contextlib
 import datetime
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TextIO
 
 import numpy as np
 from rich.console import Console, Group
@@ -18,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pathstar.devices import hosts
+from pathstar.errors import say
 
 _PLAIN_EVERY_S = 10.0
 _MAX_SCORES = 8  # that are told one by one
@@ -47,12 +46,6 @@ def each(values: Sequence[float]) -> str:
   if len(values) <= _MAX_SCORES or not finite:
     return " ".join(f"{value:.3f}" if np.isfinite(value) else "diverged" for value in values[:_MAX_SCORES])
   return f"{min(finite):.3f} to {max(finite):.3f}" + (f", {len(values) - len(finite)} diverged" if len(finite) < len(values) else "")
-
-
-def say(line: str, file: TextIO | None = None) -> None:
-  """Prints a line. A reader that is gone, as of `| head`, is no reason for what trains to stop."""
-  with contextlib.suppress(BrokenPipeError):
-    print(line, file=file, flush=True)
 
 
 class Progress:
@@ -97,7 +90,7 @@ class Progress:
       name, metric = score_of(configs[0])
       seconds = sum(result["train_seconds"] for result in results)
       say(f"{self._where()}{in_words(configs, self._more)}: {name} {each([result.get(metric, np.nan) for result in results])}"
-          f" (chance {configs[0].task.chance:.2g}), {clock(seconds)}")
+          f" (chance {configs[0].task.chance:.2g}), {clock(seconds)}", sys.stdout)
 
   def rates(self, step: int) -> dict[str, float]:
     """Steps and examples per second since the first of this start were done; empty before that."""

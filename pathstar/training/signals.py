@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from pathstar.errors import say
+
 EXIT_STOPPED = 75  # EX_TEMPFAIL
 COMPILER = "compiles ahead"  # name of a thread
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -54,9 +56,9 @@ def _heed(heard: int) -> None:
 def leave() -> None:
   """Ends this process now, and with it its job: nothing is lost but what came after the last checkpoint."""
   _alone()
-  print("stopped by a signal; the same command goes on", file=sys.stderr, flush=True)
   threading.Timer(_FAREWELL_S, os._exit, [EXIT_STOPPED]).start()
   try:
+    say("stopped by a signal; the same command goes on")
     _farewell()
   finally:
     os._exit(EXIT_STOPPED)

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathstar import evals
 from pathstar.config import Config, differences
 from pathstar.devices import hosts
 from pathstar.devices.mesh import over_runs
-from pathstar.errors import Stopped, UserError, require
+from pathstar.errors import Stopped, UserError, require, say
 from pathstar.storage import results as results_of
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
@@ -83,13 +82,13 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     restored = _restore(configs, folders, checkpoints, program)
     if restored is None and inherited and all((folder / workdir.METRICS).exists() for folder in folders):
       restored = _restore(configs, folders, enter(Checkpoints(inherited.folder, config.train.keep_checkpoints)), program, inherited)
-    for folder in folders if restored is None and hosts.is_first() else ():
-      _keep_rows(folder)
+    for one, folder in zip(configs, folders, strict=True) if restored is None and hosts.is_first() else ():
+      _keep_rows(one, folder)
     start_step, state, extra = restored or (0, program.init(values), {"train_seconds": 0.0})
     require(start_step % steps_per_call == 0, "train.steps_per_call", steps_per_call,
             f"a divisor of the step {start_step} of the newest checkpoint")
     if start_step and hosts.is_first():
-      print(f"resuming from step {start_step}", file=sys.stderr, flush=True)
+      say(f"resuming from step {start_step}")
 
     examples = eval_inputs(configs, mesh)
     batches = device_batches(configs, program.batch_sharding, start_step)
@@ -181,7 +180,7 @@ def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpo
     if (at_most := hosts.of_first(reached)) == step:
       return restored
     if lost:
-      print(f"{lost}, though there is a checkpoint of step {step}", file=sys.stderr, flush=True)
+      say(f"{lost}, though there is a checkpoint of step {step}")
   with hosts.together():
     if lost:
       raise UserError(f"{lost}, and no checkpoint is as old; to train it again from the start, start the sweep once with --redo=RUN, or "
@@ -189,13 +188,16 @@ def _restore(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpo
   return None
 
 
-def _keep_rows(folder: pathlib.Path) -> None:
-  """Sets the metrics of a run aside that has no checkpoint, and must once have had one by how far they reach."""
+def _keep_rows(config: Config, folder: pathlib.Path) -> None:
+  """Sets the metrics of a run aside that has no checkpoint though they reach beyond the first one, by how often it was saved or will be."""
   recorded, (rows, damaged) = workdir.read_json(folder / workdir.CONFIG), metrics.read_good(folder)
-  if damaged or (rows and rows[-1]["step"] >= min(recorded["train.checkpoint_every"], recorded["train.num_steps"])):
+  often = [config.train.checkpoint_every, config.train.num_steps - 1]
+  if "train.checkpoint_every" in recorded:
+    often.append(recorded["train.checkpoint_every"])
+  if damaged or (rows and rows[-1]["step"] > min(often)):
     aside = workdir.free_name(folder / f"unsaved.{workdir.METRICS}")
     (folder / workdir.METRICS).rename(aside)
-    print(f"{folder}: has metrics and no checkpoint; it starts again, and they are set aside as {aside.name}", file=sys.stderr, flush=True)
+    say(f"{folder}: has metrics and no checkpoint; it starts again, and they are set aside as {aside.name}")
 
 
 def _written(config: Config) -> list[int]:
@@ -269,6 +271,6 @@ def _result(config: Config, folder: pathlib.Path, diverged_at: int, costs: dict)
                     "result is written")
   one_pass, generated = scores.get("eval/test/exact_match"), scores.get("eval/test/generated_exact_match")
   if one_pass is not None and generated is not None and abs(one_pass - generated) > _SAME:
-    print(f"warning: {folder.name}: exact match is {one_pass:.3f} by one pass and {generated:.3f} of what is generated; objective "
-          f"{config.fields['objective.name']} says one_pass = {config.objective.one_pass}, which must then be wrong", file=sys.stderr)
+    say(f"warning: {folder.name}: exact match is {one_pass:.3f} by one pass and {generated:.3f} of what is generated; objective "
+          f"{config.fields['objective.name']} says one_pass = {config.objective.one_pass}, which must then be wrong")
   return ended | scores

@@ -93,7 +93,7 @@ def test_help_tells_every_option(script):
     ("gke", list(TPU), "--cluster=... is required"),
     ("gke", ["--name=n", "--fetch"], "--bucket=... is required"),
     ("gke", [*GKE, "--slices=none"], "--slices=none: must be an integer >= 1"),
-    ("gke", [*GKE, "--restarts=-1"], "--restarts=-1: must be an integer >= 1"),
+    ("gke", [*GKE, "--restarts=-1"], "--restarts=-1: must be an integer >= 0"),
     ("gke", [*GKE, "--config=configs/new.py"], "--config=configs/new.py: is not in the last commit, which is what is sent"),
     ("gke", [*GKE, "--slices=2", "--one_job"], "--one_job: is over one slice, not --slices=2"),
     ("slurm", ["--config=c", "--workdir=w"], "--shards=... is required"),
