@@ -140,7 +140,8 @@ def test_a_reader_that_is_gone_stops_no_pack(sweep_file, trained, tmp_path, monk
   monkeypatch.setattr(execute, "train", lambda configs, *more: [*fake(configs, *more), *({"train_seconds": 1.0} for _ in configs)])
   trained.crash = lambda configs: RuntimeError("once") if len(trained.packs) == 1 else None
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr("sys.stdout", Closed())
+    for name in ("stdout", "stderr"):
+      patch.setattr(f"sys.{name}", Closed())
     assert sweep_command.main([f"--config={sweep_file}", f"--workdir={tmp_path / 'out'}"]) == 0
   assert [len(names) for names in trained.packs] == [2, 2, 2] and len(list(tmp_path.rglob(workdir.RESULT))) == 4
   [error] = tmp_path.rglob("*error.txt")

@@ -112,6 +112,18 @@ def test_a_run_whose_checkpoints_are_gone_keeps_its_rows(tiny, tmp_path, capsys)
   assert (tmp_path / "unsaved.metrics.jsonl").read_bytes() == before and result(tmp_path)["steps"] == 20
 
 
+def test_rows_up_to_the_first_checkpoint_are_those_of_an_early_kill_and_give_way(tiny, tmp_path):
+  start(tiny(), tmp_path)
+  (tmp_path / workdir.RESULT).unlink()
+  shutil.rmtree(tmp_path / "checkpoints")
+  rows = (tmp_path / workdir.METRICS).read_bytes().splitlines(keepends=True)
+  early = [row for row in rows if json.loads(row)["step"] <= tiny().train.checkpoint_every]
+  assert 1 < len(early) < len(rows)
+  (tmp_path / workdir.METRICS).write_bytes(b"".join(early))
+  start(tiny(), tmp_path)
+  assert not list(tmp_path.glob("unsaved.*")) and result(tmp_path)["steps"] == 20
+
+
 def test_a_finished_run_is_not_undone(tiny_file, tmp_path, capsys):
   argv = [f"--config={tiny_file}", f"--workdir={tmp_path / 'run'}"]
   assert cli.run(train_command.main, argv) == 0
