@@ -83,8 +83,8 @@ def reaches(threshold: float, column: str, words: str) -> Callable[[Sequence[dic
 
 
 def is_early(row: dict) -> bool:
-  """Whether a run is worse than a guess of the arm, as it has not learned to follow edges: what comes of its first move is open."""
-  return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] < row["chance"] - margin(row)
+  """Whether a run has not learned to follow edges and is no better than a guess of the arm: what comes of its first move is open."""
+  return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] <= row["chance"] + margin(row)
 
 
 def once_edges_are_followed(check: Callable[[Sequence[dict]], Told]) -> Callable[[Sequence[dict]], Told]:
@@ -143,17 +143,26 @@ def cheat_comes_first(runs):
 
 
 def both_or_neither(runs):
+  below = "less than a guess"  # which has not learned to follow an arm, and tells nothing
+
   def fits(row):
     low, high = sorted((row["exact_match_test"], row["exact_match_train"]))
-    return "both" if low >= SOLVED else "neither" if high <= row["chance"] + NEAR else "both in part"
+    if low >= SOLVED:
+      return "both"
+    if high > row["chance"] + NEAR:
+      return "both in part"
+    return "neither" if high >= row["chance"] - margin(row) else below
 
   counts = lambda rows: ", ".join(f"{word} in {len(same)}" for word, same in sorted(by(rows, fits).items()))
-  held, of, said, cases = count_each(runs, lambda row: fits(row) in ("both", "neither"), "exact_match_test")
-  cases = [case._replace(measured=f"{case.measured}; fits {counts(rows)}") for case, rows in zip(cases, groups(runs).values())]
+  agree, tell = (lambda row: fits(row) in ("both", "neither")), (lambda row: fits(row) != below)
+  _, _, said, cases = count_each(runs, lambda row: agree(row) or not tell(row), "exact_match_test")
+  cases = [case._replace(measured=f"{case.measured}; fits {counts(rows)}", held=sum(map(agree, rows)), of=sum(map(tell, rows)))
+           for case, rows in zip(cases, groups(runs).values())]
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
-  found = f"of {of} runs train and test are fit, {counts(runs)}; they differ by at most {worst:.2f}; exact match on test {said}"
-  learned = any(fits(row) != "neither" for row in runs)
-  return Told(held, of, found, cases) if learned else Told(0, 0, found, cases)  # that nothing was learned is no evidence
+  found = f"of {len(runs)} runs train and test are fit, {counts(runs)}; they differ by at most {worst:.2f}; exact match on test {said}"
+  if all(fits(row) in ("neither", below) for row in runs):  # that nothing was learned is no evidence
+    return Told(0, 0, found, [case._replace(held=0, of=0) for case in cases])
+  return Told(sum(case.held for case in cases), sum(case.of for case in cases), found, cases)
 
 
 def later_first(runs):

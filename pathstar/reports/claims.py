@@ -111,13 +111,13 @@ CLAIMS = (
           "argued", "first_move", lambda runs: list(filter(checks.one_in_degree, on_grid(_next_token()(runs)))), checks.indecipherable,
           f"entropy >= {EVEN} log(degree) and probability on legal moves >= {SOLVED}",
           "entropy over legal first moves, of log(degree)", lot=by_length),
-    Claim("4", "timeline", "the cheat comes first", "The cheat is learned first; then nothing is left that could teach the first move.",
+    Claim("4", "timeline", "the cheat comes first", "The cheat is learned first, and the first move stays a guess after it.",
           "argued", "timeline", _next_token(has="cheat_accuracy"), checks.cheat_comes_first,
           f"the cheat reaches {SOLVED}, and the best score of the first move in all evaluations after is less than twice the margin of a "
           "guess above 1/degree", "the cheat is learned at; the first move after it, at best", lot=by_length),
     Claim("5", "targets", "teacherless fits train and test, or neither", "Teacherless training fits both train and test, or neither.",
           "both, or neither", "exact_match", _trained_by("teacherless"), checks.both_or_neither,
-          "it fits both, or neither is above a guess", "exact match on test"),
+          "it fits both, or is a guess on both; less than a guess tells nothing", "exact match on test"),
     Claim("6", "targets", "the reversed path is learned", "The reversed path is learned perfectly.",
           "100 %", "exact_match", _trained_by("reversed"), checks.reaches(PERFECT, "exact_match_test", "exact match"),
           f"exact match >= {PERFECT}", "exact match"),
@@ -132,8 +132,8 @@ CLAIMS = (
     Claim("9a", "inference", "errors do not snowball",
           "Errors do not snowball: accuracy is flat in the length, and (1 - e)^length misses it.", "argued", "snowball",
           lambda runs: on_grid(_next_token()(runs)), comparisons.flat_in_length,
-          "as right as the shortest path that is a guess, to the margin of one, where the errors of that one forecast less", "exact match; "
-          "(1 - e)^length by the errors a token of the shortest path that is a guess", compares="length"),
+          "as right as the shortest path that is a guess, to the margin of one, where the errors of that one forecast less; chosen with "
+          "the runs at hand", "exact match; (1 - e)^length by the errors a token of the shortest path that is a guess", compares="length"),
     Claim("9b", "inference", "no verifier helps", "A perfect verifier or backtracker around the model does no better than blind guessing.",
           "argued", "verifier", lambda runs: [row for row in runs if defined([row], "verifier/best_of_1")], checks.verifier_is_blind,
           f"at most {NEAR} above a blind guess for every k, with cheat >= {SOLVED}", "largest gain over a blind guess, of all k"),

@@ -210,9 +210,9 @@ def write(root: pathlib.Path) -> None:
           "of it, if that is less). Scores are of held-out problems but for `train`. Lengths 3 and 4 are told apart: there the goal is one "
           "and two lookups from the first move, and in the paper all paths are longer. That was decided when runs at length 4 were seen to "
           "plan; their node ids and numbers of steps are not those of length 5.",
-          "A run that is below a guess because it has not learned to follow edges decides nothing of claims 1, 3 and 4, a rule that came "
-          "with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an arm "
-          "are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
+          "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
+          "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
+          "arm are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
       summary(root), "## The paper's graphs", "",
       "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run.", "",
       graphs(root), markdown(root)]))

@@ -124,8 +124,10 @@ def test_longer_paths_are_as_right_as_the_shortest_guess_where_its_errors_foreca
 
 def test_a_line_of_teacherless_training_counts_what_its_runs_fit():
   made = lambda score, seed: run(objective="teacherless", exact_match_test=score, exact_match_train=score, seed=seed)
-  [case] = claims.verdict(claims.CLAIMS[4], [made(1.0, 0), made(0.2, 1), made(0.7, 2)]).cases
-  assert case.measured.endswith("; fits both in 1, both in part in 1, neither in 1") and (case.held, case.of) == (2, 3)
+  [case] = claims.verdict(claims.CLAIMS[4], [made(1.0, 0), made(0.5, 1), made(0.7, 2), made(0.2, 3)]).cases
+  assert case.measured.endswith("; fits both in 1, both in part in 1, less than a guess in 1, neither in 1")
+  assert (case.held, case.of) == (2, 3)
+  assert verdict("5", [made(0.5, 0), made(0.2, 1)]) == "undecided"  # nothing was learned
 
 
 def test_steps_to_solve_must_double_with_a_node_and_may_end_unsolved():
