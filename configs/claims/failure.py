@@ -11,9 +11,9 @@ minutes on two cores (--max_pack=2 is soonest). paper: three architectures on fi
 (by `pathstar plan`, at 9 % of its peak).
 
 graphs: the paper's five graphs and a model of two blocks of width 64, trained on the path or on the branch token alone; the path of
-degree 2, 5 and 10 was run (results/graphs), on an H100 that in its best minute did 240 steps of four runs of G(10,5) a second. By its
-FLOPs, at 5e10 a second, one core needs 6 hours for the 40 runs of the transformer; and for 16 runs of Mamba half an hour, of gated S5 two
-hours, on G(2,5) and G(5,5).
+degree 2, 5 and 10 was run (results/graphs), on an H100 that in its best minute did 240 steps of four runs of G(10,5) a second, and that of
+G(2,20) on two CPU cores (results/graphs_2_20). By its FLOPs, at 5e10 a second, one core needs 6 hours for the 40 runs of the transformer;
+and for 16 runs of Mamba half an hour, of gated S5 two hours, on G(2,5) and G(5,5).
 The same command with another part goes on from there:
 
     ... --only model.mixer=attention --only objective.name=next_token --only task.degree=2,5 --only task.length=5      # 10 minutes
