@@ -28,6 +28,10 @@ class NextTokenWithMore(NextToken):
   smoothing: float = 0.1
 
 
+class Killed(BaseException):
+  """Stands in for kill -9."""
+
+
 @pytest.fixture
 def added(monkeypatch):
   """added(name, objective) registers it, in place of one of that name."""
@@ -80,12 +84,12 @@ def test_a_half_done_sweep_is_resumed_after_a_field_was_added(tiny, added, tmp_p
 
   def dying(recorder, step, *args, **more):
     if step == 15:
-      raise KeyboardInterrupt
+      raise Killed
     push(recorder, step, *args, **more)
 
   with monkeypatch.context() as patch:
     patch.setattr(train.Recorder, "push", dying)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Killed):
       command("half")
   for name, objective in (("multi_token", MultiTokenWithMore), ("next_token", NextTokenWithMore)):
     added(name, objective)
