@@ -1,5 +1,6 @@
 """Fixtures of all tests: a config small enough for any test, models trained for a moment, and finished runs made up."""
 
+import contextlib
 import json
 import math
 import os
@@ -27,7 +28,7 @@ import pytest
 from pathstar import config
 from pathstar.devices.mesh import make_mesh
 from pathstar.storage import workdir
-from pathstar.training import data, signals
+from pathstar.training import data, metrics, signals
 from pathstar.training.program import compile_program, pack_values
 
 # Shapes that only broadcast by accident are bugs: here they are errors.
@@ -51,6 +52,30 @@ TINY = {
 def _signals_stay_with_pytest(monkeypatch):
   """A command takes its process's signals for good: here that would be those of all tests after it."""
   monkeypatch.setattr(signals, "listen", lambda job: None)
+
+
+class Killed(BaseException):
+  """Stands in for kill -9: no command catches it."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+  """killed_at(step): in this context what trains must die when it comes to write the metrics of a step."""
+
+  @contextlib.contextmanager
+  def within(step):
+    push = metrics.Recorder.push
+
+    def dying(recorder, now, *args, **more):
+      if now == step:
+        raise Killed
+      push(recorder, now, *args, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+      patch.setattr(metrics.Recorder, "push", dying)
+      yield
+
+  return within
 
 
 @pytest.fixture(scope="session")

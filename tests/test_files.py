@@ -22,10 +22,6 @@ WHOLE = (slice(None),) * 3
 NUMBER = {"train": 60, "test": 40}
 
 
-class Killed(BaseException):
-  """Stands in for kill -9."""
-
-
 @pytest.fixture
 def files(tiny, tmp_path):
   """files(**fields) -> the config's examples in two files, as `pathstar sample --out` writes them, as fields of a config."""
@@ -62,7 +58,7 @@ def test_files_that_sample_writes_give_the_batches_that_are_drawn(tiny, files, f
 
 
 @pytest.mark.slow
-def test_sample_trains_evaluates_and_reports_as_what_is_drawn(tiny, tiny_file, tmp_path, monkeypatch, capsys):
+def test_sample_trains_evaluates_and_reports_as_what_is_drawn(tiny, tiny_file, tmp_path, monkeypatch, killed_at, capsys):
   """By commands alone, a pack of two seeds: every number is that of drawn data; stopped and started again; no file is needed to read it."""
   monkeypatch.chdir(tmp_path)
   (tmp_path / "grid.py").write_text(tiny_file.read_text() + "\n\ndef sweep(arg=''):\n  return [{'seed': 0}]\n")
@@ -72,17 +68,8 @@ def test_sample_trains_evaluates_and_reports_as_what_is_drawn(tiny, tiny_file, t
   named = ["--config.task.train_file=train.txt", "--config.task.test_file=test.txt", "--config.data.num_train=None",
            "--config.data.num_test=10_000"]
   assert cli.run(sweep_command.main, [*common, "--config.data.num_train=60", "--workdir=drawn"]) == 0
-  save = train.Recorder.push
-
-  def dying(recorder, step, *args, **more):
-    if step == 15:
-      raise Killed
-    save(recorder, step, *args, **more)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(train.Recorder, "push", dying)
-    with pytest.raises(Killed):
-      cli.run(sweep_command.main, [*common, *named, "--workdir=read"])
+  with killed_at(15):
+    cli.run(sweep_command.main, [*common, *named, "--workdir=read"])
   assert cli.run(sweep_command.main, [*common, *named, "--workdir=read"]) == 0
   [drawn], [read] = (list((tmp_path / name / "runs").iterdir()) for name in ("drawn", "read"))
   for one, other in zip(rows(read), rows(drawn), strict=True):

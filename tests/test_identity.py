@@ -28,10 +28,6 @@ class NextTokenWithMore(NextToken):
   smoothing: float = 0.1
 
 
-class Killed(BaseException):
-  """Stands in for kill -9."""
-
-
 @pytest.fixture
 def added(monkeypatch):
   """added(name, objective) registers it, in place of one of that name."""
@@ -73,24 +69,15 @@ def test_a_sweep_goes_on_under_its_names_when_its_own_objective_gets_a_field(bas
 
 
 @pytest.mark.slow
-def test_a_half_done_sweep_is_resumed_after_a_field_was_added(tiny, added, tmp_path, monkeypatch):
+def test_a_half_done_sweep_is_resumed_after_a_field_was_added(tiny, added, tmp_path, killed_at):
   file = tmp_path / "grid.py"
   file.write_text("from pathstar.config import default, override\n\n"
                   f"def get_config(arg=''):\n  return override(default(), {tiny.fields!r})\n\n"
                   "def sweep(arg=''):\n  return [{'seed': 0}, {'seed': 1}]\n")
   command = lambda folder: cli.run(sweep_command.main, [f"--config={file}", f"--workdir={tmp_path / folder}"])
   assert command("whole") == 0
-  push = train.Recorder.push
-
-  def dying(recorder, step, *args, **more):
-    if step == 15:
-      raise Killed
-    push(recorder, step, *args, **more)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(train.Recorder, "push", dying)
-    with pytest.raises(Killed):
-      command("half")
+  with killed_at(15):
+    command("half")
   for name, objective in (("multi_token", MultiTokenWithMore), ("next_token", NextTokenWithMore)):
     added(name, objective)
   assert command("half") == 0

@@ -30,35 +30,13 @@ def start(config, folder):
   return train.train([config], [folder], folder / "checkpoints")
 
 
-class Killed(BaseException):
-  """Stands in for kill -9."""
-
-
-@pytest.fixture
-def dying(monkeypatch):
-  """dying(step) makes the next start die there."""
-  push = train.Recorder.push
-
-  def at(step):
-    def pushed(recorder, now, *args, **more):
-      if now == step:
-        monkeypatch.setattr(train.Recorder, "push", push)
-        raise Killed
-      push(recorder, now, *args, **more)
-
-    monkeypatch.setattr(train.Recorder, "push", pushed)
-
-  return at
-
-
 LONG = {"train.num_steps": 200, "train.steps_per_call": None, "train.log_every": 20, "train.checkpoint_every": 30, "eval.every": 100}
 
 
-def test_another_cadence_of_checkpoints_changes_nothing(tiny, tmp_path, dying):
+def test_another_cadence_of_checkpoints_changes_nothing(tiny, tmp_path, killed_at):
   start(tiny(LONG), tmp_path / "whole")
   assert tiny(LONG).steps_per_call == 20
-  dying(140)
-  with pytest.raises(Killed):
+  with killed_at(140):
     start(tiny(LONG), tmp_path / "run")
   assert sorted(int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name.isdigit()) == [100, 120]
   start(tiny(LONG | {"train.checkpoint_every": 1000}), tmp_path / "run")
@@ -67,11 +45,10 @@ def test_another_cadence_of_checkpoints_changes_nothing(tiny, tmp_path, dying):
 
 
 @pytest.mark.slow
-def test_metrics_that_do_not_reach_the_checkpoint_are_not_continued(tiny, tmp_path, dying, capsys):
+def test_metrics_that_do_not_reach_the_checkpoint_are_not_continued(tiny, tmp_path, killed_at, capsys):
   fields = {"train.num_steps": 40}
   start(tiny(fields), tmp_path / "whole")
-  dying(35)
-  with pytest.raises(Killed):
+  with killed_at(35):
     start(tiny(fields), tmp_path / "killed")  # checkpoints 20 and 30
   lines = (tmp_path / "killed" / workdir.METRICS).read_bytes().splitlines(keepends=True)
   assert [json.loads(line)["step"] for line in lines] == list(range(0, 31, 5))
@@ -158,10 +135,9 @@ def same_runs(folder, whole, exact):
       assert one.get("train/loss", 0) == pytest.approx(other.get("train/loss", 0), rel=1e-3)
 
 
-def test_a_run_deleted_from_a_half_done_pack_is_said_and_done_again(grid, tmp_path, dying, capsys):
+def test_a_run_deleted_from_a_half_done_pack_is_said_and_done_again(grid, tmp_path, killed_at, capsys):
   command, whole = grid
-  dying(15)
-  with pytest.raises(Killed):
+  with killed_at(15):
     command("half")
   folder = tmp_path / "half"
   lost = sorted((folder / "runs").iterdir())[1]

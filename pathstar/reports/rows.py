@@ -148,12 +148,12 @@ def by_field(names: Sequence[str]) -> list[str]:
 def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
   """The runs in lots within which those alike in `same` differ in their seed alone; by what tells the lots apart, in words."""
   known = [parts(row) | {"same": tuple((row | parts(row))[name] for name in same)} for row in runs]
-  names = _enough(known, _own_last(apart(runs, *same)), ["same"])
+  names = _enough(known, _parameters_last(apart(runs, *same)), ["same"])
   return by(runs, lambda row: ", ".join(in_words(name, parts(row)[name]) for name in names))
 
 
-def _own_last(names: Iterable[str]) -> list[str]:
-  """The number of parameters last, which follows from the others."""
+def _parameters_last(names: Iterable[str]) -> list[str]:
+  """With the number of parameters at the end, which follows from the others."""
   return sorted(names, key=lambda name: name == "parameters")
 
 
@@ -174,7 +174,7 @@ def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
   found = {}
   for one in settings:
     likes = [known[other] for other in settings if all(known[other][name] == known[one][name] for name in shown)]
-    names = _enough(likes, _own_last([name for name in _differing(likes) if name != "fields"]))
+    names = _enough(likes, _parameters_last([name for name in _differing(likes) if name != "fields"]))
     more = ", ".join(in_words(name, known[one][name]) for name in names)
     found[one] = ", ".join(str(known[one][name]) for name in shown) + (f"\n{more}" if more else "")
   return found

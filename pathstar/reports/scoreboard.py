@@ -55,6 +55,10 @@ def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
+def _of_lot(text: str, lot: str) -> str:
+  return f"{text.rstrip('.')} ({lot})." if lot else text
+
+
 def _rate(held: int, of: int) -> str:
   """`12 of 12 (76 to 100 %)`: how many agree, with the 95 % interval of the rate."""
   low, high = interval(held, of)
@@ -85,7 +89,7 @@ def overview(root: pathlib.Path, page: str) -> str:
     text = claim.text
     for lot in dict.fromkeys([lot for _, lot in (*told, *elsewhere)] or [""]):
       beside = {scale: f" + {held} of {of}" for scale in SCALES for held, of in [elsewhere.get((scale, lot), (0, 0))] if of}
-      rows.append([f"[{claim.number}]({page}#claim-{claim.number})", f"{text.rstrip('.')} ({lot})." if lot else text,
+      rows.append([f"[{claim.number}]({page}#claim-{claim.number})", _of_lot(text, lot),
                    *((", ".join(told[scale, lot]) + beside.get(scale, "")).strip() for scale in SCALES)])
       text = "The same."
   return _lines(["claim", "what it says", "small graphs", *SCALES[1:]], rows)
@@ -107,7 +111,7 @@ def summary(root: pathlib.Path) -> str:
     for place, where, said in said_of or [(("", ""), "", None)]:
       (held, of), lot = elsewhere.pop(place, (0, 0)), place[1]
       counted = "no report of its own" if said is None else _rate(said.held, said.of) if said.of else said.word
-      rows.append([number, f"{text.rstrip('.')} ({lot})." if lot else text, where, counted, f"{held} of {of}" if of else ""])
+      rows.append([number, _of_lot(text, lot), where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
 
