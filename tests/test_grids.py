@@ -27,6 +27,8 @@ def by_width(lengths=(3, 4, 5), widths=(64, 128), nodes=(16, 24)):
           for number in nodes for length in lengths for width in widths for seed in (0, 1)]
   curves = [{"run_id": row["run_id"], "step": step, "position": "cheat", "accuracy": step / 1000, "loss": 0.0}
             for row in runs if row["length"] > 3 for step in (100, 990, 1000)]
+  curves += [{"run_id": row["run_id"], "step": step, "position": 1, "accuracy": value, "loss": 0.0}
+             for row in runs for step, value in ((990, row["chance"]), (1000, row["branch_accuracy"]))]
   return as_read(runs), curves
 
 
@@ -41,9 +43,17 @@ def test_how_short_is_a_line_a_width_and_a_row_of_panels_a_number_of_node_ids():
     assert scores.get_title() == f"degree 2, {number} node ids"
     narrow, wide = (list(line.get_ydata()) for line in share.get_lines())
     assert narrow == [1.0, 0.5, 0.0] and wide == [1.0, 1.0, 0.0]
-    assert [text.get_text() for text in steps.get_legend().get_texts()] == ["length 4", "length 5"]  # length 3 can't be seen to follow
-    points = [tuple(point) for marks in steps.collections for point in marks.get_offsets().tolist()]
-    assert set(points) == {(990, 900), (990, 6000)} and len(points) == 8
+    # Four seeds of each length; of length 3 can't be seen that they follow. Three of length 4 plan, from the step at which they follow on.
+    spans = [tuple(line.get_ydata()) for line in steps.get_lines()]
+    assert sorted(spans) == [(990, 1000)] * 3 + [(990, 6000)] * 5
+    assert len({line.get_xdata()[0] for line in steps.get_lines()}) == 8
+
+
+def test_how_short_shows_a_width_that_has_one_length_beside_the_others():
+  runs, curves = by_width()
+  runs = [row for row in runs if row["model.width"] == 64 or (row["length"], row["num_nodes"]) == (4, 16)]
+  [one, *_], [other, *_] = (drawn(grids.how_short(runs, curves))[i:i + 3] for i in (0, 3))
+  assert [len(axes.get_lines()) for axes in (one, other)] == [3, 2]  # with that of a guess
 
 
 @pytest.mark.parametrize("given", [{"lengths": (5,)}, {"widths": (64,)}])

@@ -15,8 +15,8 @@ from pathstar.devices.mesh import runs_apart
 FIELDS = {"train.num_steps": 20, "train.steps_per_call": 1, "train.log_every": 20, "train.checkpoint_every": 20, "eval.every": 20,
           "model.num_layers": 2, "model.s5_state": 8, "model.mamba_state": 4}
 MESHES = ("run=8", "data=8", "data=4,model=2", "run=2,data=2,model=2")
-CASES = [(mixer, mesh) for mixer in ("attention", "s5_gated", "mamba") for mesh in MESHES]
-CASES += [("s5", MESHES[-1]), ("attention", "data=8,fsdp")]
+CASES = [("attention", mesh) for mesh in (*MESHES, "data=8,fsdp")]
+CASES += [(mixer, mesh) for mixer in ("s5_gated", "mamba") for mesh in (MESHES[0], MESHES[-1])] + [("s5", MESHES[-1])]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pathstar.reports.checks import FOLLOWS, plans
+from pathstar.reports.checks import FOLLOWS, margin, plans
 from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, over_grid, seeds_line, titled, top_legend
 from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, on_grid, paths, split
 
@@ -26,69 +26,72 @@ def _solved(same: Sequence[dict]) -> float:
   return sum(score >= SOLVED for score in defined(same, "exact_match_test")) / len(same)
 
 
-def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """How short a path must be before next-token training plans. By width: exact match, seeds that reach 95 %, and when they plan.
+def _planned(same: Sequence[dict]) -> float:
+  """The share of runs that plan."""
+  return sum(map(plans, same)) / len(same)
 
-  The last is against the step at which the run follows edges, into a wrong arm too (98 %); triangles: it doesn't plan within its steps;
-  larger marks: wider. At length 3 an arm has no inner node by which following could be seen.
+
+def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """How short a path must be before next-token training plans. By length and width: exact match, seeds that plan, and when they begin to.
+
+  The last has a line a seed, from the step at which it follows edges, into a wrong arm too (98 %), to that from which on it plans, or to a
+  triangle at its last step if it doesn't. At length 3 an arm has no inner node by which following could be seen.
   """
-  lots = {", ".join(filter(None, (f"degree {degree}", architecture if architecture != "transformer" else "", more))): lot
-          for (degree, architecture), rows in by([row for row in _planners(runs) if defined([row], _WIDTH)],
-                                                 lambda row: (row["degree"], row["architecture"])).items()
-          for more, lot in split(rows, "length", _WIDTH).items() if all(len({row[name] for row in lot}) > 1 for name in ("length", _WIDTH))}
+  rows = [row for row in _planners(runs) if defined([row], _WIDTH)]
+  kinds = [lot for lot in by(rows, lambda row: (row["degree"], row["architecture"])).values() if len({row[_WIDTH] for row in lot}) > 1]
+  name = lambda row: "" if row["architecture"] == "transformer" else row["architecture"]
+  lots = {", ".join(filter(None, (f"degree {lot[0]['degree']}", name(lot[0]), more))): lot
+          for kind in kinds for more, lot in split(kind, "length", _WIDTH).items() if len({row["length"] for row in lot}) > 1}
   shown = list(lots.items())[:None if most is None else most // 3]
   if not shown:
     return None
   points = by_position(curves)
   figure, grid = grid_of(3 * len(shown))
-  for line, (title, rows) in enumerate(shown):
+  widths = sorted({row[_WIDTH] for _, lot in shown for row in lot})
+  for line, (title, lot) in enumerate(shown):
     scores, share, steps = grid[3 * line:3 * line + 3]
-    lengths = sorted({row["length"] for row in rows})
-    for number, (width, same) in enumerate(sorted(by(rows, lambda row: row[_WIDTH]).items())):
+    for width, same in sorted(by(lot, lambda row: row[_WIDTH]).items()):
+      number = widths.index(width)
+      beside = 0.12 * (number - (len(widths) - 1) / 2)  # so that no width's marks lie on another's
       at = sorted(by(same, lambda row: row["length"]).items())
-      seeds_line(scores, number, [(length, defined(seeds, "exact_match_test")) for length, seeds in at], f"width {width}")
-      share.plot([length for length, _ in at], [_solved(seeds) for _, seeds in at],
+      seeds_line(scores, number, [(length + beside, defined(seeds, "exact_match_test")) for length, seeds in at], f"width {width}")
+      share.plot([length + beside for length, _ in at], [_planned(seeds) for _, seeds in at],
                  color=str(min(0.7, 0.2 * number)), ls=LINES[number % len(LINES)], marker=MARKERS[number % len(MARKERS)], ms=5, lw=1.6)
-      for row in same:
-        follows = next((step for step, value in points.get((row["run_id"], "cheat"), []) if value >= FOLLOWS), None)
-        if follows is not None:
-          planned = bool(defined([row], "branch_step"))
-          steps.scatter(follows, row["branch_step"] if planned else row["steps"], s=22 + 14 * number, lw=0.8, edgecolor="black",
-                        marker="o" if planned else "^", facecolor=str(lengths.index(row["length"]) / (len(lengths) - 1)), zorder=3,
-                        label=f"length {row['length']}")
-    scores.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
-    for axes, said in ((scores, "exact match, test"), (share, f"share of seeds >= {SOLVED}")):
+      for length, seeds in at:
+        _spans(steps, number, length + 2 * beside, seeds, points)
+    scores.axhline(lot[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
+    for axes, said in ((scores, "exact match, test"), (share, "share of seeds that plan")):
       axes.set_ylim(-0.04, 1.04)
-      axes.set_xticks(lengths)
-      axes.set_xlabel("length")
       axes.set_ylabel(said)
-    _steps_axes(steps)
+    steps.set_visible(bool(steps.lines))
+    steps.set_yscale("log")
+    steps.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    steps.yaxis.set_major_formatter("{x:,.0f}")
+    steps.yaxis.set_minor_formatter(NullFormatter())
+    steps.set_ylabel("step")
+    for axes in (scores, share, steps):
+      axes.set_xticks(sorted({row["length"] for row in lot}))
+      axes.set_xlabel("length")
     titled(scores, title)
-  top_legend(figure, *grid[0].get_legend_handles_labels(), 4, 9)
+    titled(steps, "filled: follows edges; open: plans; triangle: does not")
+  named = {label: handle for axes in grid[::3] for handle, label in zip(*axes.get_legend_handles_labels())}
+  top_legend(figure, list(named.values()), list(named), 4, 9)
   return figure
 
 
-def _steps_axes(axes) -> None:
-  """Both in steps; a mark a length in the legend. Above the dotted line the run follows edges first."""
-  labelled = dict(zip(*axes.get_legend_handles_labels()[::-1]))
-  if not labelled:
-    axes.set_visible(False)
-    return
-  axes.set_xscale("log")
-  axes.set_yscale("log")
-  bounds = axes.get_xlim(), axes.get_ylim()
-  low, high = min(map(min, bounds)), max(map(max, bounds))
-  axes.plot([low, high], [low, high], color="0.6", ls=":", lw=1)
-  axes.set_xlim(bounds[0][0] / 1.2, bounds[0][1] * 1.2)
-  axes.set_ylim(bounds[1][0] / 1.2, bounds[1][1] * 1.2)
-  for axis in (axes.xaxis, axes.yaxis):
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:,.0f}")
-    axis.set_minor_formatter(NullFormatter())
-  axes.set_xlabel("step at which it follows edges")
-  axes.set_ylabel("step at which it plans")
-  names = sorted(labelled)
-  axes.legend([labelled[name] for name in names], names, frameon=False, fontsize=7)
+def _spans(axes, number: int, at: float, seeds: Sequence[dict], points: dict) -> None:
+  """A seed's line from the step at which it follows edges to that from which on it plans, or to its last; marks are those of its width."""
+  for i, row in enumerate(seeds):
+    reached = lambda position, least: next((step for step, value in points.get((row["run_id"], position), []) if value >= least), None)
+    follows = reached("cheat", FOLLOWS)
+    if follows is None:
+      continue
+    end = reached(row["branch_position"], row["chance"] + 2 * margin(row)) if plans(row) else None
+    x = at + 0.05 * (i - (len(seeds) - 1) / 2)
+    axes.plot([x, x], [follows, end or row["steps"]], color="0.6", lw=1, zorder=1)
+    axes.scatter(x, follows, s=14, color="black", marker=MARKERS[number % len(MARKERS)], zorder=3)
+    axes.scatter(x, end or row["steps"], s=22, facecolor="white", edgecolor="black", lw=0.8, zorder=3,
+                 marker="^" if end is None else MARKERS[number % len(MARKERS)])
 
 
 def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Figure | None:

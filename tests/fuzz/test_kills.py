@@ -12,7 +12,7 @@ from pathstar.training import metrics
 
 pytestmark = pytest.mark.slow
 
-FULL, PART = 100, 5
+FULL, PART = 100, 3
 
 
 def outcome(folder):
