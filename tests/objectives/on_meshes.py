@@ -1,4 +1,4 @@
-"""Run by test_registered.py: trains objectives on meshes of four simulated devices, on the last killed too; prints what came out as JSON."""
+"""Run by test_registered.py: trains objectives on meshes of four simulated devices, on the last killed too, and prints JSON."""
 
 import json
 import pathlib
