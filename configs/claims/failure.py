@@ -10,22 +10,24 @@ learn to plan after the cheat. Other architectures are in ../architectures.py. c
 minutes on two cores (--max_pack=2 is soonest). paper: three architectures on five topologies, 141 hours on an H200
 (by `pathstar plan`, at 9 % of its peak).
 
-graphs: the paper's five graphs and a model of two blocks of width 64, trained on the path or on the branch token alone; the path of
-degree 2, 5 and 10 was run (results/graphs), on an H100 that in its best minute did 240 steps of four runs of G(10,5) a second, and that of
-G(2,20) on two CPU cores (results/graphs_2_20). By its FLOPs, at 5e10 a second, one core needs 6 hours for the 40 runs of the transformer;
-and for 16 runs of Mamba half an hour, of gated S5 two hours, on G(2,5) and G(5,5).
-The same command with another part goes on from there:
+graphs: the paper's five graphs and a model of two blocks of width 64, trained on the path or on the branch token alone
+(results/graphs). In parts into one folder, and the last with as many passes over the training examples as one likes:
 
-    ... --only model.mixer=attention --only objective.name=next_token --only task.degree=2,5 --only task.length=5      # 10 minutes
+    ... --only model.mixer=attention --only objective.name=next_token --only task.degree=2,5 --only task.length=5
     ... --only model.mixer=mamba,s5_gated
+    pathstar sweep --config=configs/claims/failure.py:scale=graphs,epochs=10 --workdir=runs/failure_epochs --only ...
 """
 
 from pathstar import scales
+from pathstar.errors import require
 from pathstar.sweep import chain, product
 
 
 def _arguments(arg: str):
-  return scales.arguments(arg, scales=scales.SCALES)
+  args = scales.arguments(arg, scales=scales.SCALES, epochs=0)
+  require(args.epochs >= 0, "file argument epochs", args.epochs, "an integer >= 1, or 0: the steps of presets.GRAPH_STEPS")
+  require(not args.epochs or args.scale == "graphs", "file argument epochs", args.epochs, f"left out with scale={args.scale}")
+  return args
 
 
 def get_config(arg: str = ""):
@@ -41,7 +43,10 @@ def sweep(arg: str = ""):
   args = _arguments(arg)
   seeds = {"seed": range(args.num_seeds)}
   if args.scale == "graphs":
-    return product({"objective.name": ["next_token", "branch_only"]}, scales.graphs(), seeds)
+    cells = product({"objective.name": ["next_token", "branch_only"]}, scales.graphs(), seeds)
+    config = get_config(arg)
+    steps = args.epochs * config.data.num_train // config.train.batch_size
+    return [cell | {"train.num_steps": steps} for cell in cells] if steps else cells
   if args.scale == "paper":
     graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
     return product(graphs, scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)

@@ -68,6 +68,14 @@ def test_the_papers_graphs_have_its_data_a_small_model_and_the_steps_of_the_tabl
     assert longer == 1 or longer > 1 and run.architecture == "s5_gated"
 
 
+def test_the_papers_graphs_can_be_passed_as_often_as_one_likes():
+  runs = [run.config for pack in packs_of("claims/failure", "scale=graphs,epochs=3") for run in pack.runs]
+  assert {run.train.num_steps * run.train.batch_size for run in runs} == {3 * 200_000}
+  for arg in ("scale=graphs,epochs=-1", "scale=cpu,epochs=1"):
+    with pytest.raises(UserError, match="file argument epochs"):
+      packs_of("claims/failure", arg)
+
+
 def test_the_budget_of_a_length_grows_as_if_it_had_been_longer_from_the_start():
   runs = [run.config for pack in packs_of("claims/length", "") for run in pack.runs]
   assert {run.optimizer.schedule for run in runs} == {"constant"} and {run.method for run in runs} == {"next_token"}
