@@ -20,7 +20,7 @@ SCALES = ("cpu", "graphs", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
 # Training steps of `graphs`, of which a transformer follows every edge of the three first by the 1,000th (found on seeds from 100 on).
-GRAPH_STEPS = {(2, 5): 2000, (5, 5): 2000, (10, 5): 2000, (2, 20): 2000, (20, 5): 2000}
+GRAPH_STEPS = {(2, 5): 2000, (5, 5): 2000, (10, 5): 2000, (2, 20): 2000, (20, 5): 4000}
 _S5_STEPS = 3  # times as many for gated S5, which is as much slower at the scale of a CPU
 
 # Architectures are compared on CPU as plain stacks of two blocks. Lookups form soon under AdamW; those of S5, if its state is large
