@@ -91,12 +91,13 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
 
 def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_path):
   source = {"command": "pathstar sweep --config=configs/claims/failure.py --workdir=runs/x", "devices": ["cpu:cpu"]}
-  made = lambda score, **more: run(num_nodes=50, exact_match_test=score, exact_match_train=score, **{"parameters": 70_000} | more)
+  told = {"cheat_accuracy": 0.99, "legal_mass": 0.9, "branch_entropy": 0.8 * math.log(2), "train_seconds": 60.0, "parameters": 70_000}
+  made = lambda score, **more: run(num_nodes=50, exact_match_test=score, exact_match_train=score - 0.1, **told | more)
   report.write(tmp_path / "a", "a", [made(0.5), made(0.52, seed=1), made(math.nan, seed=2, status="diverged"),
                                      made(0.7, parameters=900_000), made(1.0, order="reversed")], [], source)
   report.write(tmp_path / "b", "b", [made(0.9)], [], source | {"superseded_by": "a"})
   line = next(line for line in scoreboard.graphs(tmp_path).splitlines() if line.startswith("| G(2,5) | small |"))
-  assert line == "| G(2,5) | small | 0.51 (2); 0.70 (1) | 1.00 (1) |  |  |"
+  assert line == ("| G(2,5) | small | 0.50 | 0.51 (2); 0.70 (1) | 0.41; 0.60 | 0.99; 0.99 | 0.90; 0.90 | 0.80; 0.80 | 1.00 (1) |  |  | 4 |")
 
 
 def test_what_is_said_by_hand_of_a_report_stays_and_a_benchmark_is_no_report(tmp_path):

@@ -1,6 +1,7 @@
 """The scoreboard of all claims, results/README.md: a section a claim, computed from the CSV files of the reports beside it."""
 
 import collections
+import math
 import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -117,19 +118,28 @@ def summary(root: pathlib.Path) -> str:
 
 
 def graphs(root: pathlib.Path) -> str:
-  """Markdown: exact match on each of the paper's graphs by way of training, and the number of seeds, of a small model and of its own."""
+  """Markdown: a line for each of the paper's graphs, of a small model and of its own: exact match by way of training, with the number of
+  seeds; of next_token on train too, and whether it follows edges and is even about the first move; minutes of training of all runs."""
   runs = [row for _, rows, source in _reports(root) if "superseded_by" not in source
           for row in on_grid(paths(rows)) if row["status"] == "done"]
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
+  scores = lambda rows: f"{mean(rows, score_of(rows[0])):.2f} ({len(rows)}{early(rows)})"
+  entropy = lambda rows: f"{mean(rows, 'branch_entropy') / math.log(rows[0]['degree']):.2f}"
+  of = lambda column: lambda rows: f"{mean(rows, column):.2f}"
+  told = {"on train": of("exact_match_train"), "cheat": of("cheat_accuracy"), "legal mass": of("legal_mass"), "entropy": entropy}
+  columns = {"next_token": ("next_token", scores)} | {name: ("next_token", say) for name, say in told.items()}
+  columns |= {name: (name, scores) for name in ("reversed", "teacherless", "branch_only")}
 
-  def cell(pair, scale, name):
-    same = [row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) == name and scale_of(row) == scale]
-    return "; ".join(f"{f'{key.architecture} ' * (key.architecture != 'transformer')}{mean(rows, score_of(rows[0])):.2f} "
-                     f"({len(rows)}{early(rows)})" for key, rows in groups(same).items())
+  def line(pair, scale, words):
+    here = [row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and scale_of(row) == scale]
+    model = lambda key: "" if key.architecture == "transformer" else f"{key.architecture} "
+    alike = lambda name: groups([row for row in here if method(row) == name]).items()
+    cell = lambda name, say: "; ".join(f"{model(key)}{say(rows)}" for key, rows in alike(name))
+    minutes = f"{sum(defined(here, 'train_seconds')) / 60:.0f}" if here else ""
+    return [f"G({pair[0]},{pair[1]})", words, f"{1 / pair[0]:.2f}", *(cell(*column) for column in columns.values()), minutes]
 
-  ways = ("next_token", "reversed", "teacherless", "branch_only")
-  return _lines(["graph", "model", *ways], [[f"G({pair[0]},{pair[1]})", words, *(cell(pair, scale, name) for name in ways)]
-                                           for pair in PAPER_TOPOLOGIES for scale, words in ((GRAPHS, "small"), (PAPER, "the paper's"))])
+  models = ((GRAPHS, "small"), (PAPER, "the paper's"))
+  return _lines(["graph", "model", "1/degree", *columns, "minutes"], [line(pair, *model) for pair in PAPER_TOPOLOGIES for model in models])
 
 
 def markdown(root: pathlib.Path) -> str:
@@ -218,5 +228,8 @@ def write(root: pathlib.Path) -> None:
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
           "arm are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
       summary(root), "## The paper's graphs", "",
-      "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run.", "",
+      textwrap.fill((
+          "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run. Of next_token "
+          "on training problems too, how often it follows a wrong arm, and of its first move the probability on legal ones and the entropy "
+          "among these over log(degree). Minutes are those that the line's runs trained."), 120), "",
       graphs(root), markdown(root)]))
