@@ -8,9 +8,9 @@ Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or
 1/degree at the end of the budget, and are shown as that. cpu: 32 runs, about 20 minutes on two cores. paper: 66
 hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 
-graphs: the paper's five graphs and a plain stack of two blocks of width 64; parts and price are as in failure.py, as
+graphs: the paper's five graphs and the model of failure.py (results/graphs), in parts into one folder, as
 
-    ... --only model.mixer=attention --only objective.order=reversed --only task.degree=2,5 --only task.length=5       # 10 minutes
+    ... --only model.mixer=attention --only objective.order=reversed --only task.degree=2,5 --only task.length=5
 """
 
 from pathstar import scales
