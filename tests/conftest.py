@@ -37,6 +37,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("pathstar", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("pathstar")
 
+# Files with slow tests of a minute and more: first, so that no core waits for another's at the end (xdist's --no-loadscope-reorder keeps it).
+LONGEST = (
+    "test_mesh.py", "test_registered.py", "test_kills.py", "test_surroundings.py", "test_growth.py", "test_job_signals.py", "test_slurm.py",
+    "test_multihost.py", "test_plan.py", "test_clock.py", "test_tour.py", "test_data.py", "test_bucket.py", "test_damaged_files.py",
+)
 TINY = {
     "task.degree": 2, "task.length": 4, "task.num_nodes": 12,
     "data.num_train": 500, "data.num_test": 200,
@@ -46,6 +51,10 @@ TINY = {
     "train.checkpoint_every": 10,
     "eval.every": 10, "eval.num_examples": 40,
 }
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
