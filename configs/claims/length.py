@@ -8,7 +8,7 @@ width 64, and falls as width grows. Expected: length 3 is solved; as in the shor
 to plan well after `cheat_accuracy` is 1, and at length 5 and more none does.
 
 cpu: 96 runs, about 340 minutes on two cores, by 2.0e15 FLOPs at 5e10 a second and core, three quarters of them for width 256. Width 64 was
-run, and length 4 with 16 node ids at width 128 (results/length), in an hour and a half of one core; the rest goes on in parts:
+run, and length 4 with 16 node ids at width 128 (results/length), in nearly two hours of one core; the rest goes on in parts:
 
     ... --only model.width=64
     ... --only model.width=128 --only task.num_nodes=16 --only task.length=4

@@ -1,4 +1,4 @@
-"""Claim 4: the cheat is learned first, and then the branch token has no supervision left that could teach it.
+"""Claim 4: the cheat is learned, and then the branch token has no supervision left that could teach it.
 
     pathstar sweep --config=configs/claims/timeline.py:scale=cpu --workdir=runs/timeline
     pathstar sweep --config=configs/claims/timeline.py:scale=paper --workdir=runs/timeline_paper

@@ -105,7 +105,8 @@ def follows_a_wrong_arm(runs):
   last = [f"the last token is the arm's end in {mean(rows, 'end_follows_arm'):.2f}, the goal in {mean(rows, 'end_copies_goal'):.2f}"
           if defined(rows, "end_follows_arm") else "" for rows in groups(runs).values()]
   cases = [case._replace(measured="; ".join(filter(None, (case.measured, more)))) for case, more in zip(follow.cases, last)]
-  return follow._replace(cases=cases)
+  copied = f"; its last token is a copy of the goal in {span(runs, 'end_copies_goal', '.2f')}" if defined(runs, "end_copies_goal") else ""
+  return follow._replace(found=follow.found + copied, cases=cases)
 
 
 @once_edges_are_followed
@@ -114,7 +115,8 @@ def fails(runs):
   held, of, said, cases = count_each(runs, near, "exact_match_test")
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
   seen = sorted({f"{epochs:.2g}" for epochs in defined((r for r in runs if defined([r], "num_train")), "epochs")}, key=float)
-  often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} passes over the training set" if seen else ""
+  often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} epochs" if seen else ""
+  often += ", so that train is a second test set" if seen and float(seen[-1]) <= 1 else ""
   train = "; ".join(f"{key[0]} {mean(rows, 'exact_match_train'):.2f}" for key, rows in groups(runs).items())
   cases = [case._replace(measured=f"{case.measured}; on train {mean(rows, 'exact_match_train'):.2f}")
            for case, rows in zip(cases, groups(runs).values())]
@@ -130,7 +132,7 @@ def indecipherable(runs):
 
 
 @once_edges_are_followed
-def cheat_comes_first(runs):
+def stays_a_guess(runs):
   stays = lambda row: not math.isnan(row["cheat_step"]) and row["branch_accuracy_best"] < row["chance"] + 2 * margin(row)
   held, of, _, cases = count_each(runs, stays, "cheat_step")
   best = "; ".join(f"{key[0]} {max(defined(rows, 'branch_accuracy_best'), default=math.nan):.2f}" for key, rows in groups(runs).items())

@@ -36,6 +36,7 @@ _GREY = {"next_token": "0.35", "reversed": "0.65", "teacherless": "0.9"}
 _HATCH = {"next_token": "", "reversed": "//", "teacherless": ".."}
 LINES = ("-", "--", "-.", ":")
 MARKERS = "osv^DPX*<>"
+_POSITIONS = 8  # of an answer that are drawn, if it has more
 
 
 def grid_of(panels: int, width: float = 3.3, height: float = 2.6, columns: int = 3, **kwargs) -> tuple[Figure, list]:
@@ -132,13 +133,14 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
 
 
 def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
-  """Accuracy of each position of the answer during training. Thin lines are seeds, thick ones their median."""
+  """Accuracy of each position of the answer during training. Thin lines are seeds, thick ones their median; of a long answer some."""
   found = by_position(row for row in curves if isinstance(row["position"], int))
   panels = {key: rows for key, rows in groups(runs).items() if any((row["run_id"], 0) in found for row in rows)}
   if not panels:
     return None
-  rank = ordered(key.method for key in panels)
-  panels = dict(sorted(panels.items(), key=lambda item: (*item[0][:2], item[0].parameters, rank.index(item[0].method))))
+  rank, problems = ordered(key.method for key in panels), list(dict.fromkeys(key.problem for key in panels))
+  order = lambda key: (problems.index(key.problem), key.architecture, key.parameters, rank.index(key.method))
+  panels = {key: panels[key] for key in sorted(panels, key=order)}
   named = titles(panels)
   figure, grid = grid_of(len(panels), sharey=True)
   last = {run_id: max(position for _, position in places) for run_id, places in by(found, lambda place: place[0]).items()}
@@ -146,9 +148,10 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   on_paths = all(is_path(rows[0]) for rows in panels.values())
   names = ({1: "1 (branch)"} | ({end: f"{end} (goal)" for end in ends} if len(ends) == 1 else {})) if on_paths else {}
   for axes, (key, rows) in zip(grid, panels.items()):
-    for position in range(int(is_path(rows[0])), last[rows[0]["run_id"]] + 1):  # the start node is given away by the problem
-      number = position - on_paths  # in all panels alike
-      style = dict(color=str(0.05 + 0.6 * number / max(1, max(ends) - on_paths)), ls=LINES[number % len(LINES)])
+    first, end = int(is_path(rows[0])), last[rows[0]["run_id"]]  # the start node is given away by the problem
+    for position in range(first, end + 1) if end - first < _POSITIONS else np.linspace(first, end, _POSITIONS).round().astype(int):
+      number = position - on_paths  # in all panels alike; in a long answer the shades of the last differ least
+      style = dict(color=str(0.05 + 0.6 * np.log1p(number) / np.log1p(max(1, max(ends) - on_paths))), ls=LINES[number % len(LINES)])
       seeds = [found[row["run_id"], position] for row in rows if (row["run_id"], position) in found]
       for points in seeds:
         axes.plot(*zip(*points), lw=0.6, alpha=0.5, **style)

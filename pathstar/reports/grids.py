@@ -70,7 +70,7 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
     steps.yaxis.set_minor_formatter(NullFormatter())
     steps.set_ylabel("step")
     for axes in (scores, share, steps):
-      axes.set_xticks(sorted({row["length"] for row in lot}))
+      axes.set_xticks([length for length in sorted({row["length"] for row in lot}) if axes is not steps or length > 3])
       axes.set_xlabel("length")
     titled(scores, title)
     titled(steps, "filled: follows edges; open: plans; triangle: does not")

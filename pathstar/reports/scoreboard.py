@@ -226,10 +226,10 @@ def write(root: pathlib.Path) -> None:
           "plan; their node ids and numbers of steps are not those of length 5.",
           "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
-          "arm are scored. Train and test can differ only where training examples come again (`passes`): most runs here see each once.")),
+          "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
       summary(root), "## The paper's graphs", "",
       textwrap.fill((
-          "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run. Of next_token "
-          "on training problems too, how often it follows a wrong arm, and of its first move the probability on legal ones and the entropy "
-          "among these over log(degree). Minutes are those that the line's runs trained."), 120), "",
+          "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
+          "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
+          "legal ones and the entropy among these over log(degree). Minutes are those that the line's runs trained."), 120), "",
       graphs(root), markdown(root)]))
