@@ -20,7 +20,7 @@ SCALES = ("cpu", "graphs", "paper")
 PAPER_TOPOLOGIES = ((2, 5), (5, 5), (10, 5), (2, 20), (20, 5))  # degree, length
 PAPER_NODES = (50, 100)
 # Training steps of `graphs`: seeds 100 and 101 of a transformer follow 0.99 of the edges of G(10,5) after 750 and of G(2,20) after 500;
-# none of G(20,5), which no model of the paper fits, after 750.
+# none of G(20,5) after 750.
 GRAPH_STEPS = {(2, 5): 2000, (5, 5): 2000, (10, 5): 2000, (2, 20): 2000, (20, 5): 4000}
 _S5_STEPS = 3  # times as many for gated S5, which is as much slower at the scale of a CPU
 
