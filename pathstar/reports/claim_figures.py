@@ -104,7 +104,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match does not fall with the length; the errors of the shortest path, snowballing, would make it. Points are seeds."""
+  """Exact match does not fall with the length, as it would if the errors of the shortest path snowballed. Points are seeds."""
   panels = _by_degree([r for r in on_grid(paths(runs)) if method(r) == "next_token"])
   if not panels:
     return None
