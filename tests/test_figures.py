@@ -26,6 +26,12 @@ def test_a_position_has_one_style_in_all_panels(made):
   assert [text.get_text() for text in legend.get_texts()] == ["1 (branch)", "2", "3", "4"]  # each is the goal of none or of one panel
 
 
+def test_of_a_long_answer_some_positions_are_drawn(made):
+  runs, curves = collect([made([{"task.length": 20, "task.num_nodes": 50}])])
+  [legend] = figures.positions(as_read(runs), curves).legends
+  assert [text.get_text() for text in legend.get_texts()] == ["1 (branch)", "4", "6", "9", "11", "14", "16", "19 (goal)"]
+
+
 def everything_lies_inside(figure):
   """No artist of a figure is cut off at its edge, and no title or label of one panel lies on that of another."""
   canvas = FigureCanvasAgg(figure)

@@ -80,7 +80,7 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
 
 
 def _spans(axes, number: int, at: float, seeds: Sequence[dict], points: dict) -> None:
-  """A seed's line from the step at which it follows edges to that from which on it plans, or to its last; marks are those of its width."""
+  """A seed's line from the step at which it follows edges to the first at which it plans, or to its last; marks are those of its width."""
   for i, row in enumerate(seeds):
     reached = lambda position, least: next((step for step, value in points.get((row["run_id"], position), []) if value >= least), None)
     follows = reached("cheat", FOLLOWS)

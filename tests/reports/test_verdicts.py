@@ -77,7 +77,9 @@ def test_an_order_needs_positions_that_are_learned_at_different_times():
 
 
 def test_a_wrong_arm_is_told_with_what_stands_at_its_end():
-  [case] = claims.verdict(claims.CLAIMS[1], [run(end_follows_arm=0.25, end_copies_goal=0.75)]).cases
+  said = claims.verdict(claims.CLAIMS[1], [run(end_follows_arm=0.25, end_copies_goal=0.75)])
+  assert said.found.endswith("; its last token is a copy of the goal in 0.75.")
+  [case] = said.cases
   assert case.measured == "1.000; the last token is the arm's end in 0.25, the goal in 0.75" and case.held == 1
 
 
