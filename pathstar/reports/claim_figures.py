@@ -96,7 +96,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
       axes.scatter(missing, [1.08 * end] * len(missing), marker=MARKERS[number % len(MARKERS)], facecolor="white", edgecolor=shade, s=25)
     axes.axhline(end, color="black", ls=(0, (1, 3)), lw=1)
     titled(axes, title)
-    axes.set_xticks(range(1, answer_length(rows[0])))
+    axes.set_xticks(range(1, answer_length(rows[0]), math.ceil(answer_length(rows[0]) / 10)))
     axes.set_ylim(0, 1.16 * end)
     axes.set_xlabel("position in the path (1 = branch)")
   grid[0].set_ylabel("step of 95 % accuracy")
