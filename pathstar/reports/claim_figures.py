@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.reports.checks import one_in_degree
-from pathstar.reports.figures import LINES, MARKERS, grid_of, seeds_line, titled, top_legend
+from pathstar.reports.figures import LINES, MARKERS, grid_of, in_steps, seeds_line, titled, top_legend
 from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
 
 
@@ -165,10 +164,7 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
     learned = [(length, step) for length, same in by_length if (step := median_step(same)) < math.inf]
     axes.plot(*zip(*learned), color="0.5", lw=1.2, marker="_", ms=14, label="median, where most seeds learn it")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    in_steps(axes)
     axes.set_xticks([length for length, _ in by_length])
     titled(axes, f"branch token alone, {title}")
     axes.set_xlabel("length")

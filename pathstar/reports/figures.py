@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.reports.rows import (
   SOLVED,
@@ -88,6 +89,14 @@ def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]
   axes.plot([x for x, _ in points], [np.mean(ys) for _, ys in points], ls=LINES[number % len(LINES)], lw=1.6, ms=5, label=label, **style)
   axes.scatter([x for x, ys in points for _ in ys], [y for _, ys in points for y in ys], s=12, facecolor="white", lw=0.8,
                edgecolor=style["color"], marker=style["marker"], zorder=3)
+
+
+def in_steps(axes) -> None:
+  """A logarithmic vertical axis of steps, with 1, 2 and 5 of each decade as whole numbers."""
+  axes.set_yscale("log")
+  axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axes.yaxis.set_major_formatter("{x:,.0f}")
+  axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:

@@ -6,10 +6,9 @@ They show all settings; figures in at most `most` panels.
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from pathstar.reports.checks import FOLLOWS, margin, plans
-from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, over_grid, seeds_line, titled, top_legend
+from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, in_steps, over_grid, seeds_line, titled, top_legend
 from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, on_grid, paths, split
 
 _WIDTH = "model.width"
@@ -64,10 +63,7 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
       axes.set_ylim(-0.04, 1.04)
       axes.set_ylabel(said)
     steps.set_visible(bool(steps.lines))
-    steps.set_yscale("log")
-    steps.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    steps.yaxis.set_major_formatter("{x:,.0f}")
-    steps.yaxis.set_minor_formatter(NullFormatter())
+    in_steps(steps)
     steps.set_ylabel("step")
     for axes in (scores, share, steps):
       axes.set_xticks([length for length in sorted({row["length"] for row in lot}) if axes is not steps or length > 3])
@@ -88,9 +84,10 @@ def _spans(axes, number: int, at: float, seeds: Sequence[dict], points: dict) ->
       continue
     end = reached(row["branch_position"], row["chance"] + 2 * margin(row)) if plans(row) else None
     x = at + 0.05 * (i - (len(seeds) - 1) / 2)
-    axes.plot([x, x], [follows, end or row["steps"]], color="0.6", lw=1, zorder=1)
+    ends = row["steps"] if end is None else end
+    axes.plot([x, x], [follows, ends], color="0.6", lw=1, zorder=1)
     axes.scatter(x, follows, s=14, color="black", marker=MARKERS[number % len(MARKERS)], zorder=3)
-    axes.scatter(x, end or row["steps"], s=22, facecolor="white", edgecolor="black", lw=0.8, zorder=3,
+    axes.scatter(x, ends, s=22, facecolor="white", edgecolor="black", lw=0.8, zorder=3,
                  marker="^" if end is None else MARKERS[number % len(MARKERS)])
 
 
