@@ -17,7 +17,7 @@ LONG_NAMES = [f"a_way_of_training_with_quite_a_long_name_{k}" for k in range(8)]
 
 
 def test_a_position_has_one_style_in_all_panels(made):
-  runs, curves = collect([made([{"task.length": length, "task.num_nodes": 14} for length in (3, 5)])])
+  runs, curves, _ = collect([made([{"task.length": length, "task.num_nodes": 14} for length in (3, 5)])])
   figure = figures.positions(as_read(runs), curves)
   style = lambda line: (line.get_linestyle(), line.get_color(), line.get_marker())
   short, long = ({line.get_label(): style(line) for line in axes.lines if not line.get_label().startswith("_")} for axes in figure.axes)
@@ -27,7 +27,7 @@ def test_a_position_has_one_style_in_all_panels(made):
 
 
 def test_of_a_long_answer_some_positions_are_drawn(made):
-  runs, curves = collect([made([{"task.length": 20, "task.num_nodes": 50}])])
+  runs, curves, _ = collect([made([{"task.length": 20, "task.num_nodes": 50}])])
   [legend] = figures.positions(as_read(runs), curves).legends
   assert [text.get_text() for text in legend.get_texts()] == ["1 (branch)", "4", "6", "9", "11", "14", "16", "19 (goal)"]
 
@@ -51,7 +51,7 @@ def everything_lies_inside(figure):
 @pytest.mark.parametrize("problems", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_nothing_of_a_figure_is_cut_off(made, methods, problems):
   cells = [{"task.length": n, "task.num_nodes": 14, "seed": s} for n in range(3, 3 + problems) for s in (0, 1)]
-  base, curves = collect([made(cells, score=lambda cell: 0.5 + 0.01 * cell["seed"])])
+  base, curves, _ = collect([made(cells, score=lambda cell: 0.5 + 0.01 * cell["seed"])])
   runs, lines = [], []
   for k, name in enumerate(methods):
     objective, order = ("next_token", "reversed") if name == "reversed" else (name, "forward")

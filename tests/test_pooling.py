@@ -26,7 +26,7 @@ solved_at = lambda cell: float(cell["optimizer.learning_rate"] > 1e-3)
 
 
 def test_two_learning_rates_are_two_rows_and_not_a_guess(made):
-  runs, _ = collect([made(RATES, score=solved_at)])
+  runs, _, _ = collect([made(RATES, score=solved_at)])
   lines = report.markdown(runs).splitlines()
   assert "| learning_rate |" in lines[0] and len(lines) == 4
   assert "| 1e-05 | 0.000 | 0.000 0.000 | 0 of 2 |" in lines[2] and "| 0.01 | 1.000 | 1.000 1.000 | 2 of 2 |" in lines[3]
@@ -49,7 +49,7 @@ def test_every_field_in_which_runs_differ_is_a_column_and_the_csv_has_every_metr
   assert {row["position_bias"] for row in rows} == {"0.125"}
   assert {row["own/metric"] for row in rows} == {"0.25"} and all((folder / row["folder"]).is_dir() for row in rows)
   # Read again from the CSV, runs fall into the same groups.
-  direct, _ = collect([folder])
+  direct, _, _ = collect([folder])
   again = read_csv(tmp_path / "out" / "runs.csv")
   assert [len(g) for g in groups(again).values()] == [len(g) for g in groups(direct).values()]
   assert (tmp_path / "out" / "table.md").read_text() == report.markdown(again)
@@ -58,7 +58,7 @@ def test_every_field_in_which_runs_differ_is_a_column_and_the_csv_has_every_metr
 def test_node_ids_are_not_pooled(made):
   cells = [{"task.degree": d, "task.length": n, "task.num_nodes": ids, "seed": s}
            for d in (2, 3) for n in (4, 5) for ids in (14, 20) for s in (0, 1)]
-  runs, curves = collect([made(cells, score=lambda cell: 0.2 if cell["task.num_nodes"] == 14 else 0.8)])
+  runs, curves, _ = collect([made(cells, score=lambda cell: 0.2 if cell["task.num_nodes"] == 14 else 0.8)])
   assert len(groups(runs)) == 8
   figure = figures.heat_map(runs)
   drawn = [axes for axes in figure.axes if axes.get_visible()]
@@ -109,18 +109,59 @@ def test_runs_of_one_name_have_curves_of_their_own(made, tmp_path):
   for folder, seed in (("x", 0), ("y", 1)):
     made([{"seed": seed}], f"all/{folder}")
     (tmp_path / "all" / folder / f"seed={seed}").rename(tmp_path / "all" / folder / "same")
-  runs, curves = collect([tmp_path / "all"])
+  runs, curves, _ = collect([tmp_path / "all"])
   assert len({row["run_id"] for row in runs}) == 2 == len({row["run_id"] for row in curves})
 
 
+def test_a_report_in_two_parts_is_the_report_of_both(made, tmp_path):
+  """The first part's folders may be gone by then: what it keeps is enough, also for fields in which its own runs did not differ."""
+  parts = [made([cell | {"optimizer.learning_rate": rate} for cell in (
+      {"seed": 0}, {"seed": 1}, {"task.length": 5, "task.num_nodes": 20}, {"objective.name": "multi_token", "objective.k": 2})], name)
+      for rate, name in ((1e-3, "a"), (1e-2, "b"))]
+  report_of = lambda out, *folders: cli.run(report_command.main, [*(f"--workdir={f}" for f in folders), f"--out={tmp_path / out}"])
+  assert report_of("whole", *parts) == report_of("grown", parts[0]) == 0
+  (tmp_path / "a").rename(tmp_path / "gone")
+  with pytest.MonkeyPatch.context() as patch:  # killed in the middle: as before, or as it is to be
+    patch.setattr(report, "write_csv", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+      report_of("grown", tmp_path / "grown", parts[1])
+  assert report_of("grown", tmp_path / "grown", parts[1]) == report_of("grown", tmp_path / "grown") == 0
+  for name in ("runs.csv", "curves.csv"):
+    without = lambda out: [{k: v for k, v in row.items() if k != "source"} for row in map(repr_of_nan, read_csv(tmp_path / out / name))]
+    assert without("grown") == without("whole")
+  assert (tmp_path / "grown" / "configs.json").read_text() == (tmp_path / "whole" / "configs.json").read_text()
+  assert (tmp_path / "grown" / "table.md").read_text() == (tmp_path / "whole" / "table.md").read_text()
+
+
+def repr_of_nan(row: dict) -> dict:
+  return {name: "" if value != value else value for name, value in row.items()}
+
+
+def test_a_report_that_does_not_say_what_its_runs_were_is_not_added_to(made, tmp_path, capsys):
+  folder, out = made([{"seed": 0}]), tmp_path / "out"
+  again = lambda: cli.run(report_command.main, [f"--workdir={out}", f"--out={tmp_path / 'more'}"])
+  assert cli.run(report_command.main, [f"--workdir={folder}", f"--out={out}"]) == again() == 0
+  configs, rows = (out / "configs.json").read_text(), (out / "runs.csv").read_text()
+  for changed, said in ((configs.replace('"seed": 0', '"seed": 1'), "seed = 1: is 0 in runs.csv"),
+                        (configs.replace('"task.degree": 2', '"task.degree": 3'), "problem = 'G"),
+                        (configs.replace('"task.degree"', '"task.degrees"'), "a field that this version of pathstar doesn't know"),
+                        ('{"shared": {}, "runs": {}}', "must have the configs of the 1 runs"), ("{", "can't be read as JSON")):
+    assert changed != configs
+    (out / "configs.json").write_text(changed)
+    assert again() == 2 and said in capsys.readouterr().err
+  (out / "configs.json").unlink()
+  assert again() == 2 and "of an earlier version" in capsys.readouterr().err
+  assert (out / "runs.csv").read_text() == rows
+
+
 def test_endless_data_is_no_number_of_passes(made):
-  [run], _ = collect([made([{"data.num_train": None}])])
+  [run], *_ = collect([made([{"data.num_train": None}])])
   assert math.isnan(run["epochs"]) and "| endless |  | 20 |" in report.markdown([run])
 
 
 def test_curves_are_thinned_and_compressed_and_whole_where_asked(made, tmp_path, monkeypatch):
   folder = made([{"seed": 0}], steps=10_000)
-  thin, whole = (collect([folder], most)[1] for most in (200, None))
+  thin, whole = (collect([folder], most).curves for most in (200, None))
   at = lambda curves: [row["step"] for row in curves if row["position"] == "answer"]
   assert len(at(whole)) == 1001 and len(at(thin)) == 200 and at(thin)[0] == 0 and at(thin)[-1] == 10_000
   assert {row["position"] for row in thin} == {0, 1, 2, 3, "cheat", "answer", "answer_train", "training"}
@@ -148,7 +189,7 @@ def test_one_damaged_run_is_named_and_the_others_are_reported(made, capsys, file
   folder = made(RATES)
   broken = sorted(folder.iterdir())[1]
   (broken / file).unlink() if text is None else (broken / file).write_text(text)
-  runs, _ = collect([folder])
+  runs, _, _ = collect([folder])
   said = capsys.readouterr().err
   assert len(runs) == 3 and "1 runs are damaged and left out" in said and str(broken) in said
 

@@ -40,7 +40,7 @@ def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkey
   monkeypatch.chdir(tmp_path)
   out = pathlib.Path("results") / folder.name
   out.mkdir()
-  for file in (*folder.glob("*.csv*"), folder / "provenance.json"):
+  for file in (*folder.glob("*.csv*"), *folder.glob("*.json")):
     shutil.copy(file, out)
   assert report_command.main([f"--out={out}"]) == 0
   assert {file.name for file in out.iterdir()} == {file.name for file in folder.iterdir()}

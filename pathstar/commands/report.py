@@ -15,8 +15,9 @@ from pathstar.storage import workdir
 def main(argv: Sequence[str]) -> int:
   """`pathstar report`."""
   parser = cli.Parser("report", description="Tables and figures of finished runs.")
-  parser.add_argument("--workdir", action="append", default=[], help="folder of a sweep or of a run, or several "
-                      "(--workdir=A --workdir=B); without it, redraw --out from its CSV files")
+  parser.add_argument("--workdir", action="append", default=[], help="folder of a sweep, of a run, or of a report "
+                      "(which may be --out itself, to be added to), or several (--workdir=A --workdir=B); without it, redraw --out from "
+                      "its CSV files")
   parser.add_argument("--out", help="folder to write to (default: WORKDIR/report); alone: a report or benchmark to draw again")
   cli.add_only(parser)
   parser.add_argument("--all", action="store_true", help="every point of the curves, not about 200 of each")
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> int:
   name = out.as_posix()
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
-    report.write(out, name, *collect(folders, None if args.all else MAX_POINTS, args.only), report.provenance(folders), args.panels)
+    found = collect(folders, None if args.all else MAX_POINTS, args.only)
+    report.write(out, name, found.runs, found.curves, report.provenance(folders), args.panels, found.configs)
   elif not (out / "runs.csv").exists():
     raise UserError(f"out = {args.out!r}: holds no runs.csv to draw from; give --workdir")
   elif is_of_runs(out):

@@ -1,4 +1,4 @@
-"""Run folders -> rows: one a run (runs.csv), and one a point of a curve (curves.csv)."""
+"""Run folders, and reports of earlier ones, -> rows: one a run (runs.csv), and one a point of a curve (curves.csv)."""
 
 import collections
 import json
@@ -6,12 +6,14 @@ import math
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pathstar import config
 from pathstar.errors import UserError
+from pathstar.reports import kept
 from pathstar.reports.curves import crossing, learning_order, timeline
+from pathstar.reports.kept import Found, about
 from pathstar.reports.rows import SOLVED
 from pathstar.storage import results, workdir
 from pathstar.training import metrics
@@ -32,65 +34,72 @@ _HAVE_COLUMNS = ("seed", "task.name", "task.degree", "task.length", "task.num_no
                  "objective.order", "data.num_train")
 
 
-class Found(NamedTuple):
-  """A finished run, as it lies on disk."""
+class Collected(NamedTuple):
+  """Rows of runs.csv and of curves.csv, and each run's config by run_id."""
 
-  folder: pathlib.Path  # in which it was found
-  place: pathlib.Path
-  config: config.Config
-  result: dict
-  rows: list[dict]
+  runs: list[dict]
+  curves: list[dict]
+  configs: dict[str, config.Config]
 
 
-def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS,
-            only: Sequence[str] = ()) -> tuple[list[dict], list[dict]]:
-  """Rows of runs.csv and of curves.csv (test split, per position of the path) for every finished run below the folders.
+def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS, only: Sequence[str] = ()) -> Collected:
+  """Rows of every finished run below the folders (curves: test split, per position of the path), or in them if they are reports.
 
   A run that is found twice counts once, and one whose files are damaged is passed over; both are said. `max_points` thins each curve;
-  None: every point. `only`: `FIELD=VALUE,...`.
+  None: every point that is there. `only`: `FIELD=VALUE,...`.
 
   Raises:
-    UserError: there is none.
+    UserError: there is none, or a report is damaged.
   """
-  found = config.selected(_find(folders), only, lambda run: run.config.fields)
+  found = config.selected(_find(folders, max_points), only, lambda run: run.config.fields)
   if not found:
     raise UserError(f"workdir = {', '.join(map(str, folders))!r}: holds no finished run (a folder with {workdir.RESULT})")
   differing = _differing([run.config for run in found])
-  names = collections.Counter(run.place.name for run in found)
-  runs, curves = [], []
-  for run in found:
-    run_id = run.place.name if names[run.place.name] == 1 else str(run.place)  # runs of one's own may be called alike
-    where = {"folder": run.place.relative_to(run.folder).as_posix()} | ({"source": str(run.folder)} if len(folders) > 1 else {})
-    fields = {name: _cell(run.config.fields[name] if name in run.config.fields else "") for name in differing}
-    runs.append(_run_row(run_id, run.config, run.result) | _when(run.rows) | where | fields)
-    curves += [{"run_id": run_id} | point for row in thinned(run.rows, max_points) for point in _points(row)]
+  names = collections.Counter(run.name for run in found)
   by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")
-  in_order = lambda value: (1, str(value)) if isinstance(value, str) or value is None else (0, value)  # numbers before words
-  runs.sort(key=lambda r: [in_order(r[name]) for name in by])
-  return runs, curves
+  rows = {}
+  for run in found:
+    run_id = run.name if names[run.name] == 1 else str(run.place)  # runs of one's own may be called alike
+    fields = {name: _cell(run.config.fields[name] if name in run.config.fields else "") for name in differing}
+    rows[run_id] = run.row | fields | {"run_id": run_id}, run
+  rows = dict(sorted(rows.items(), key=lambda item: [_in_order(item[1][0][name]) for name in by]))
+  curves = [point | {"run_id": run_id} for run_id, (_, run) in rows.items() for point in run.points]
+  return Collected([row for row, _ in rows.values()], curves, {run_id: run.config for run_id, (_, run) in rows.items()})
 
 
-def _find(folders: Sequence[pathlib.Path]) -> list[Found]:
-  """The finished runs below the folders, each once."""
+def _in_order(value) -> tuple:
+  """Numbers before words, and what is empty last."""
+  return (2, "") if value in ("", None) or value != value else (1, value) if isinstance(value, str) else (0, value)
+
+
+def _find(folders: Sequence[pathlib.Path], max_points: int | None) -> list[Found]:
+  """The finished runs of the folders, each once."""
   found, twice, damaged = {}, [], []
   for folder in folders:
-    for file in sorted(folder.rglob(workdir.RESULT)):
-      place = file.parent
-      try:
-        run = Found(folder, place, config.of_run(place), results.read(place, (workdir.CONFIG, workdir.METRICS)),
-                    metrics.read(place))
-        if missing := {"status", "steps", "train_seconds", "parameters"} - run.result.keys():
-          raise UserError(f"{file}: has no {sorted(missing)[0]}; it is damaged")
-      except UserError as error:
-        damaged.append(str(error))
-        continue
+    for run in kept.read(folder) if kept.is_report(folder) else _below(folder, max_points, damaged):
+      where = {} if len(folders) == 1 else {"source": run.row.get("source", str(folder))}
       key = json.dumps(run.config.identity, sort_keys=True)
-      twice += [str(place)] * (key in found)
-      found.setdefault(key, run)
+      twice += [str(run.place)] * (key in found)
+      found.setdefault(key, run._replace(row=run.row | where))
   for problem, names in (("found twice and count once", twice), ("damaged and left out", damaged)):
     if names:
       print(f"{len(names)} runs are {problem}: {'; '.join(names[:3])}{'; ...' * (len(names) > 3)}", file=sys.stderr)
   return list(found.values())
+
+
+def _below(folder: pathlib.Path, max_points: int | None, damaged: list[str]) -> Iterator[Found]:
+  """The finished runs below a folder; what is said of the others is added to `damaged`."""
+  for file in sorted(folder.rglob(workdir.RESULT)):
+    place = file.parent
+    try:
+      of_run, result, rows = config.of_run(place), results.read(place, (workdir.CONFIG, workdir.METRICS)), metrics.read(place)
+      if missing := {"status", "steps", "train_seconds", "parameters"} - result.keys():
+        raise UserError(f"{file}: has no {sorted(missing)[0]}; it is damaged")
+    except UserError as error:
+      damaged.append(str(error))
+      continue
+    row = about(of_run) | _scored(of_run, result) | _when(rows) | {"folder": place.relative_to(folder).as_posix()}
+    yield Found(place.name, place, of_run, row, [point for line in thinned(rows, max_points) for point in _points(line)])
 
 
 def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:
@@ -141,21 +150,15 @@ def _points(row: dict) -> list[dict]:
   return found + [at(name) | {"accuracy": math.nan, "loss": value} for name, value in terms.items()]
 
 
-def _run_row(run_id: str, resolved: config.Config, result: dict) -> dict:
-  fields, task = resolved.fields, resolved.task
+def _scored(resolved: config.Config, result: dict) -> dict:
   score = lambda name: result.get(f"eval/test/{name}", math.nan)
+  fields = resolved.fields
   return {
-      "run_id": run_id, "task": fields["task.name"], "problem": str(task),
-      **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},  # which not every task has
-      **({"length": ""} if task.answers_vary else {}),
-      "answer_length": task.answer_length, "branch_position": "" if task.branch is None else task.branch,
-      "num_train": fields["data.num_train"],
       "epochs": result["steps"] * fields["train.batch_size"] / (fields["data.num_train"] or math.nan),
-      "architecture": resolved.architecture, "objective": fields["objective.name"], "order": fields["objective.order"],
-      "seed": resolved.seed, "status": result["status"], "steps": result["steps"],
+      "status": result["status"], "steps": result["steps"],
       "exact_match_test": score("exact_match"), "exact_match_train": result.get("eval/train/exact_match", math.nan),
       **{name: score(name) for name in SCORES},
-      "chance": task.chance, "train_seconds": result["train_seconds"], "parameters": result["parameters"],
+      "train_seconds": result["train_seconds"], "parameters": result["parameters"],
       # Not counted by older versions.
       "parameters_used": result.get("parameters_used", math.nan), "flops_per_step": result.get("flops_per_step", math.nan),
       **_others(result),

@@ -6,9 +6,10 @@
 import math
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pathstar.reports import claim_figures, claims, figures, grids, leaderboard
+from pathstar import config
+from pathstar.reports import claim_figures, claims, figures, grids, kept, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
 from pathstar.reports.rows import (
     PROVENANCE,
@@ -30,6 +31,7 @@ FIGURES = leaderboard.ALL | figures.ALL | grids.ALL | claim_figures.ALL
 WHOLE = (*figures.WHOLE, *grids.ALL)  # figures that show all settings
 PANELS = 24  # settings that figures show
 _MAX_LINES = 200  # of the table in the README
+_BY_HAND = ("note", "superseded_by")  # in provenance.json
 _LARGE = 2**20  # bytes from which curves are compressed
 
 
@@ -61,16 +63,23 @@ def _counts(parameters: int, rows: Sequence[dict]) -> str:
 
 
 def provenance(folders: Sequence[pathlib.Path]) -> dict:
-  """Where results come from: command, commit, hardware and versions of the sweep or run in the first folder, and `others` of the rest."""
-  first, *others = map(_recorded, folders)
+  """Where results come from: command, commit, hardware and versions of the sweep or run in the first folder, and `others` of the rest.
+
+  A report among them is from where its own come.
+  """
+  sources = [source for folder in folders for source in _recorded(folder)]
+  first, *others = (source for number, source in enumerate(sources) if source not in sources[:number])
   return first | ({"others": others} if others else {})
 
 
-def _recorded(folder: pathlib.Path) -> dict:
+def _recorded(folder: pathlib.Path) -> list[dict]:
+  if kept.is_report(folder):
+    source = workdir.read_json(folder / PROVENANCE)
+    return [{k: v for k, v in source.items() if k not in ("others", *_BY_HAND)}, *source.get("others", ())]
   for name in ("sweep.json", workdir.ENVIRONMENT):
     if (folder / name).exists():
-      return {k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs", "raised")}
-  return {}
+      return [{k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs", "raised")}]
+  return [{}]
 
 
 def _made(source: dict) -> list[str]:
@@ -113,13 +122,21 @@ def readme(name: str, runs: Sequence[dict], source: dict, drawn: Sequence[str], 
   ])
 
 
-def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict, panels: int = PANELS) -> None:
-  """Writes the report's files into `out`. What was written by hand into the provenance of one that is there stays."""
+def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[dict], source: dict, panels: int = PANELS,
+          configs: Mapping[str, config.Config] | None = None) -> None:
+  """Writes the report's files into `out`. What was written by hand into the provenance of one that is there stays.
+
+  `configs`: of the runs, by run_id, without which the report can't be added to.
+  """
   begin(out, of_runs=True)
   known = workdir.read_json(out / PROVENANCE) if (out / PROVENANCE).exists() else {}
-  source = {name: known[name] for name in ("note", "superseded_by") if name in known} | source
+  source = {name: known[name] for name in _BY_HAND if name in known} | source
   workdir.write_json(out / PROVENANCE, source)  # first: by it the folder is known to be a report's
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
+  if configs:
+    kept.write_configs(out, configs)
+  else:
+    (out / kept.CONFIGS).unlink(missing_ok=True)
   write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
   draw(out, name, panels)
 

@@ -1,0 +1,82 @@
+"""What a report keeps of its runs, so that more can be added when their folders are gone: rows, points, and in configs.json every config.
+
+configs.json: `shared`, the fields that all its runs have alike, and `runs`, by run_id those that each has beside them. Like curves.csv it
+is written before runs.csv, which alone says what the runs are: a report whose writing was cut off is still the one before.
+"""
+
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pathstar import config
+from pathstar.errors import UserError, shown
+from pathstar.reports.rows import PROVENANCE, as_read, by, find_csv, is_of_runs, read_csv
+from pathstar.storage import workdir
+
+CONFIGS = "configs.json"
+
+
+class Found(NamedTuple):
+  """A finished run: what it is called, where it was found, its config, and its rows of runs.csv and curves.csv."""
+
+  name: str
+  place: pathlib.Path
+  config: config.Config
+  row: dict
+  points: list[dict]
+
+
+def write_configs(out: pathlib.Path, configs: Mapping[str, config.Config]) -> None:
+  """Writes the configs of a report's runs, a line a run."""
+  fields = {run_id: dict(one.fields) for run_id, one in configs.items()}
+  first = next(iter(fields.values()))
+  shared = {name: value for name, value in first.items() if all(name in one and one[name] == value for one in fields.values())}
+  runs = {run_id: {name: value for name, value in one.items() if name not in shared} for run_id, one in fields.items()}
+  lines = ",\n".join(f"  {json.dumps(run_id)}: {json.dumps(one)}" for run_id, one in runs.items())
+  workdir.write_text(out / CONFIGS, f'{{"shared": {json.dumps(shared)},\n "runs": {{\n{lines}\n}}}}\n')
+
+
+def is_report(folder: pathlib.Path) -> bool:
+  """Whether a folder is a report of runs, and not one of runs."""
+  return (folder / PROVENANCE).exists() and (folder / "runs.csv").exists() and is_of_runs(folder)
+
+
+def read(folder: pathlib.Path) -> Iterator[Found]:
+  """The runs of a report. Raises UserError if it has no configs, or they are not those of its rows."""
+  if not (folder / CONFIGS).exists():
+    raise UserError(f"{folder}: is a report without {CONFIGS}, of an earlier version, and can't be added to; give the folders of its runs")
+  known = workdir.read_json(folder / CONFIGS)
+  rows, points = read_csv(folder / "runs.csv"), by(read_csv(find_csv(folder, "curves")), lambda point: point["run_id"])
+  names = [str(row["run_id"]) for row in rows]
+  if not (isinstance(known.get("shared"), dict) and isinstance(known.get("runs"), dict) and set(names) <= known["runs"].keys()):
+    raise UserError(f"{folder / CONFIGS}: must have the configs of the {len(names)} runs of runs.csv; it is damaged or not of this report")
+  for name, row in zip(names, rows):
+    try:
+      of_run = config.recorded(known["shared"] | known["runs"][name])
+    except UserError as error:
+      what = str(error).removeprefix("config.json: ")
+      raise UserError(f"{folder / CONFIGS}: {name}: {what}; it is damaged, or of another version") from None
+    said = as_read([about(of_run)])[0]
+    for column, value in said.items():
+      if row[column] != value and not (_is_nan(row[column]) and _is_nan(value)):
+        raise UserError(f"{folder / CONFIGS}: {name}: {column} = {shown(value)}: is {shown(row[column])} in runs.csv; one was changed")
+    own = {column: value for column, value in row.items() if column not in config.schema() or column in said}
+    yield Found(name, folder / name, of_run, own, points.get(row["run_id"], []))
+
+
+def about(resolved: config.Config) -> dict:
+  """The cells of runs.csv that the config says."""
+  fields, task = resolved.fields, resolved.task
+  return {
+      "task": fields["task.name"], "problem": str(task), **{name: getattr(task, name, "") for name in ("degree", "length", "num_nodes")},
+      **({"length": ""} if task.answers_vary else {}),  # which not every task has
+      "answer_length": task.answer_length, "branch_position": "" if task.branch is None else task.branch,
+      "num_train": fields["data.num_train"], "architecture": resolved.architecture, "objective": fields["objective.name"],
+      "order": fields["objective.order"], "seed": resolved.seed, "chance": task.chance,
+  }
+
+
+def _is_nan(value) -> bool:
+  return isinstance(value, float) and math.isnan(value)
