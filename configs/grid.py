@@ -11,14 +11,13 @@ Not run yet. By the TPU compiler's clock 256 chips of v5e take 114 hours as 16 j
 Mamba, and one job on all of them 494 (results/plan). Eight H200 GPUs take 462 hours at the 9 % of their peak that an H100 reached,
 with --config.model.remat=true for the graphs of 20 x 20.
 
-cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; the plain stacks of configs/architectures.py, 3 seeds, 405 runs in
-135 packs. The transformer on lengths 3, 4 and 5 was run, 81 runs in about an hour of two cores (results/grid). All are 3.7e15 FLOPs by
---dry_run: at 5e10 a second, which one core does on these models, 20 hours, of which gated S5 takes 13, Mamba 4 (its steps are slower than
-their FLOPs say) and the transformer 4. In parts, into one folder: --only model.mixer=attention, or --only task.length=3,4,5.
+cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; plain stacks of two blocks, the transformer's that of scale=graphs and the others' those of
+configs/architectures.py; 3 seeds, 405 runs in 135 packs. In parts, into one folder: --only model.mixer=attention, or
+--only task.length=3,4,5.
 """
 
 from pathstar import scales
-from pathstar.sweep import product, zipped
+from pathstar.sweep import chain, product, zipped
 
 METHODS = zipped({
     "objective.name": ["next_token", "next_token", "teacherless"],
@@ -37,15 +36,19 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = _arguments(arg)
-  architectures = scales.architectures(args.scale, "attention", "s5_gated", "mamba")
   seeds = {"seed": range(args.num_seeds)}
   if args.scale == "paper":
-    return product({"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}, METHODS, architectures, seeds)
-  return [_small(cell) for cell in product({"task.degree": [2, 3, 5], "task.length": [3, 4, 5, 7, 10]}, METHODS, architectures, seeds)]
+    return product({"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}, METHODS,
+                   scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
+  # Edges of G(2,10) and G(5,10) are followed after 400 and 600 of these steps (seed 100).
+  transformer = product(scales.architectures("graphs", "attention"), {"train.num_steps": [1000]})
+  recurrences = scales.architectures("cpu", "s5_gated", "mamba")
+  return [_small(cell) for cell in product({"task.degree": [2, 3, 5], "task.length": [3, 4, 5, 7, 10]}, METHODS,
+                                           chain(transformer, recurrences), seeds)]
 
 
 def _small(cell: dict) -> dict:
-  """One node id more than the graph has nodes, but at least 14, and more steps where there are more edges to choose from."""
+  """One node id more than the graph has nodes, but at least 14; for a recurrence more steps where there are more edges."""
   edges = cell["task.degree"] * (cell["task.length"] - 1)
-  times = 1 if edges <= 12 else 2 if edges <= 24 else 4
+  times = 1 if edges <= 12 or cell["model.mixer"] == "attention" else 2 if edges <= 24 else 4
   return cell | {"task.num_nodes": max(14, edges + 2), "train.num_steps": times * cell["train.num_steps"]}
