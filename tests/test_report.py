@@ -54,12 +54,13 @@ def test_committed_results_are_what_their_csv_files_say(folder, tmp_path, monkey
 
 def test_the_scoreboard_is_what_the_csv_files_say():
   results = ROOT / "results"
-  board = scoreboard.markdown(results)
+  reports = scoreboard.read(results)
+  board = scoreboard.markdown(reports)
   assert board in (results / "README.md").read_text()
-  assert scoreboard.summary(results) in (results / "README.md").read_text()
-  assert scoreboard.overview(results, "results/README.md") in (ROOT / "README.md").read_text()
+  assert scoreboard.summary(reports) in (results / "README.md").read_text()
+  assert scoreboard.overview(reports, "results/README.md") in (ROOT / "README.md").read_text()
   linked = re.findall(r"\]\(([^)#]+)\)", board)
-  for number in re.findall(r"\(#claim-(\w+)\)", scoreboard.summary(results)):
+  for number in re.findall(r"\(#claim-(\w+)\)", scoreboard.summary(reports)):
     assert f'<a id="claim-{number}"></a>' in board
   assert linked and all((results / link).exists() for link in linked)
 
@@ -68,13 +69,13 @@ def test_every_report_of_a_claims_config_has_a_line(tmp_path):
   for folder, device in (("failure", "cpu:cpu"), ("failure_paper", "gpu:NVIDIA H200")):
     report.write(tmp_path / folder, folder, [run()], [], {
         "command": "pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/x", "devices": [device]})
-  lines = [line for line in scoreboard.summary(tmp_path).splitlines() if line.startswith("| [1]")]
+  lines = [line for line in scoreboard.summary(scoreboard.read(tmp_path)).splitlines() if line.startswith("| [1]")]
   assert len(lines) == 2 and all("| 1 of 1 (21 to 100 %) |" in line for line in lines)
   assert "| CPU |" in lines[0] and "| NVIDIA H200 |" in lines[1]
-  board = scoreboard.markdown(tmp_path)
+  board = scoreboard.markdown(scoreboard.read(tmp_path))
   assert "NVIDIA H200, 1 runs" in board and "| G(2,5) | 0.50; on train 0.50 | 1 of 1 (21 to 100 %) | 48 to 50 % |" in board
   line = "| [12](#claim-12) | Teacherless training learns addition from fewer examples. |  | no report of its own |  |"
-  assert line in scoreboard.summary(tmp_path)
+  assert line in scoreboard.summary(scoreboard.read(tmp_path))
 
 
 def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_path):
@@ -85,8 +86,9 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   report.write(tmp_path / "timeline", "timeline", [guess, plans], [], source("timeline"))
   at = "of {} at length 5 and more"
   assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
-          in scoreboard.markdown(tmp_path))
-  assert "(length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in scoreboard.summary(tmp_path)
+          in scoreboard.markdown(scoreboard.read(tmp_path)))
+  told = scoreboard.summary(scoreboard.read(tmp_path))
+  assert "(length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in told
 
 
 def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_path):
@@ -96,7 +98,7 @@ def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_p
   report.write(tmp_path / "a", "a", [made(0.5), made(0.52, seed=1), made(math.nan, seed=2, status="diverged"),
                                      made(0.7, parameters=900_000), made(1.0, order="reversed")], [], source)
   report.write(tmp_path / "b", "b", [made(0.9)], [], source | {"superseded_by": "a"})
-  line = next(line for line in scoreboard.graphs(tmp_path).splitlines() if line.startswith("| G(2,5) | small |"))
+  line = next(line for line in scoreboard.graphs(scoreboard.read(tmp_path)).splitlines() if line.startswith("| G(2,5) | small |"))
   assert line == ("| G(2,5) | small | 0.50 | 0.51 (2); 0.70 (1) | 0.41; 0.60 | 0.99; 0.99 | 0.90; 0.90 | 0.80; 0.80 | 1.00 (1) |  |  | 4 |")
 
 
@@ -142,14 +144,15 @@ def test_a_claim_has_a_line_for_each_scale_even_within_one_report(tmp_path):
   report.write(tmp_path / "a", "a", [run(num_nodes=50, parameters=70_000, **plans), run(num_nodes=100, parameters=70_000, **fails),
                                      run(num_nodes=50, parameters=2e7, **fails), run(**fails)], [], source)
   report.write(tmp_path / "b", "b", [run(num_nodes=50, parameters=70_000, **fails)], [], source | {"command": "of no claim"})
-  lines = [line.split("|")[3:6] for line in scoreboard.summary(tmp_path).splitlines() if line.startswith("| [1]")]
+  lines = [line.split("|")[3:6] for line in scoreboard.summary(scoreboard.read(tmp_path)).splitlines() if line.startswith("| [1]")]
   rate = {"1 of 1": "1 of 1 (21 to 100 %)", "1 of 2": "1 of 2 (9 to 91 %)"}
   assert [[cell.strip() for cell in cells] for cells in lines] == [
       ["CPU", rate["1 of 1"], ""], ["the paper's graphs, small model, CPU", rate["1 of 2"], "1 of 1"],
       ["the paper's scale, CPU", rate["1 of 1"], ""]]
-  [line] = [line for line in scoreboard.overview(tmp_path, "x").splitlines() if line.startswith("| [1]")]
+  [line] = [line for line in scoreboard.overview(scoreboard.read(tmp_path), "x").splitlines() if line.startswith("| [1]")]
   assert line.endswith("(length 5 and more). | 1 of 1 | 1 of 2 + 1 of 1 | 1 of 1 |")
-  assert "**1 of 2 (9 to 91 %) agree at length 5 and more**. The paper's graphs, small model, CPU, 2 runs" in scoreboard.markdown(tmp_path)
+  board = scoreboard.markdown(scoreboard.read(tmp_path))
+  assert "**1 of 2 (9 to 91 %) agree at length 5 and more**. The paper's graphs, small model, CPU, 2 runs" in board
 
 
 def test_a_report_of_several_sweeps_names_the_command_of_each_and_is_made_for_the_claims_of_each(tmp_path):
@@ -178,7 +181,7 @@ def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path
 def test_a_report_whose_curves_are_compressed_is_on_the_scoreboard(tmp_path, monkeypatch):
   monkeypatch.setattr(report, "_LARGE", 1)
   report.write(tmp_path / "a", "a", [run()], [], {"command": "pathstar sweep --config=failure"})
-  assert (tmp_path / "a" / "curves.csv.gz").exists() and "1 of 1" in scoreboard.summary(tmp_path)
+  assert (tmp_path / "a" / "curves.csv.gz").exists() and "1 of 1" in scoreboard.summary(scoreboard.read(tmp_path))
 
 
 def test_a_scoreboard_of_nothing_is_refused(tmp_path):

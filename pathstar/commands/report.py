@@ -31,9 +31,10 @@ def main(argv: Sequence[str]) -> int:
   if (args.only or args.all) and not args.workdir:
     raise UserError(f"--{'only' if args.only else 'all'}: needs --workdir; what is drawn again is all that the CSV files have")
   if args.scoreboard:
-    scoreboard.write(root := pathlib.Path(args.scoreboard))
-    page = f"{root.as_posix()}/README.md"
-    print(f"{scoreboard.overview(root, page)}\nscoreboard: {page}")
+    root = pathlib.Path(args.scoreboard)
+    page, reports = f"{root.as_posix()}/README.md", scoreboard.read(root)
+    scoreboard.write(root, reports)
+    print(f"{scoreboard.overview(reports, page)}\nscoreboard: {page}")
     return 0
   if not (args.workdir or args.out):
     raise UserError("report: give --workdir, --out, both, or --scoreboard")

@@ -18,11 +18,13 @@ _TITLE = "# What was replicated"
 Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at one scale, provenance
 
 
-def _reports(root: pathlib.Path) -> list[Report]:
-  """All reports of runs in `root`, each once for every scale of its runs; the smallest scale first."""
+def read(root: pathlib.Path) -> list[Report]:
+  """All reports of runs in `root`, each once for every scale of its runs; the smallest scale first. Raises UserError if there is none."""
   folders = sorted(file.parent for file in root.glob("*/runs.csv") if is_of_runs(file.parent))
   found = [(folder, rows, workdir.read_json(folder / "provenance.json"))
            for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]
+  if not found:
+    raise UserError(f"scoreboard = {str(root)!r}: holds no report of runs (a folder with runs.csv)")
   return sorted(found, key=lambda report: SCALES.index(_scale(report)))
 
 
@@ -76,12 +78,12 @@ def _counts(claim: Claim, reports: Iterable[Report]) -> dict[tuple[str, str], tu
   return found
 
 
-def overview(root: pathlib.Path, page: str) -> str:
+def overview(reports: Sequence[Report], page: str) -> str:
   """Markdown: a line a claim and lot of runs, the scales side by side: `4 of 4 + 7 of 9` agree in reports of its config + in all others.
 
   `page`: of the sections that claims link to.
   """
-  rows, reports = [], _reports(root)
+  rows = []
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     told, elsewhere = collections.defaultdict(list), _counts(claim, [report for report, _ in others])
     for report, _ in own:
@@ -96,9 +98,9 @@ def overview(root: pathlib.Path, page: str) -> str:
   return _lines(["claim", "what it says", "small graphs", *SCALES[1:]], rows)
 
 
-def summary(root: pathlib.Path) -> str:
+def summary(reports: Sequence[Report]) -> str:
   """Markdown: a line a claim, report of its config, scale, and lot of runs."""
-  rows, reports = [], _reports(root)
+  rows = []
   before = {(folder, source["superseded_by"]) for folder, _, source in reports if "superseded_by" in source}  # each once, at any scale
   earlier = collections.Counter(name for _, name in before)
   of_several = lambda folder: f", the last of {earlier[folder.name] + 1} settings" if earlier[folder.name] else ""
@@ -117,10 +119,10 @@ def summary(root: pathlib.Path) -> str:
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
 
 
-def graphs(root: pathlib.Path) -> str:
+def graphs(reports: Sequence[Report]) -> str:
   """Markdown: a line for each of the paper's graphs, of a small model and of its own: exact match by way of training, with the number of
   seeds; of next_token on train too, and whether it follows edges and is even about the first move; minutes of training of all runs."""
-  runs = [row for _, rows, source in _reports(root) if "superseded_by" not in source
+  runs = [row for _, rows, source in reports if "superseded_by" not in source
           for row in on_grid(paths(rows)) if row["status"] == "done"]
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
   scores = lambda rows: f"{mean(rows, score_of(rows[0])):.2f} ({len(rows)}{early(rows)})"
@@ -142,13 +144,13 @@ def graphs(root: pathlib.Path) -> str:
   return _lines(["graph", "model", "1/degree", *columns, "minutes"], [line(pair, *model) for pair in PAPER_TOPOLOGIES for model in models])
 
 
-def markdown(root: pathlib.Path) -> str:
-  """Markdown: a section a claim, from the reports in `root`, with a part for each report of the claim's config."""
+def markdown(reports: Sequence[Report]) -> str:
+  """Markdown: a section a claim, with a part for each report of the claim's config."""
   parts = []
-  for claim, (own, others) in zip(CLAIMS, _verdicts(_reports(root))):
+  for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     parts += [f'<a id="claim-{claim.number}"></a>', f"## {claim.number}. {claim.text}", "",
               f"The paper: {claim.paper}. Criterion: {claim.criterion}.", ""]
-    parts += [line for (folder, runs, source), said in own for line in _section(root, folder, runs, source, said)]
+    parts += [line for report, said in own for line in _section(report, said)]
     parts += [] if own else ["Not run.", ""]
     if others:
       parts += ["Other runs, by the same check: " + "; ".join(
@@ -158,8 +160,9 @@ def markdown(root: pathlib.Path) -> str:
   return "\n".join(parts)
 
 
-def _section(root: pathlib.Path, folder: pathlib.Path, runs: Sequence[dict], source: dict, said: Verdict) -> list[str]:
+def _section(report: Report, said: Verdict) -> list[str]:
   """What one report says of a claim: verdict, table, figure."""
+  folder, runs, _ = report
   claim, name = said.claim, folder.name
   words = [(f"{_rate(one.held, one.of)} agree" if one.of else one.word) + f" at {lot}" * bool(lot)
            for lot, one in lots(claim, runs).items()]
@@ -168,10 +171,9 @@ def _section(root: pathlib.Path, folder: pathlib.Path, runs: Sequence[dict], sou
   head = ["setting", claim.measured, *["runs that agree"] * counted, *["the paper"] * compared]
   rows = [[case.setting, case.measured, *[_rate(case.held, case.of) if case.of else ""] * counted, *[at(case)] * compared]
           for case in said.cases]
-  figure = f"{name}/{claim.figure}.png"
-  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {_setting((folder, runs, source))}.", "",
+  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {_setting(report)}.", "",
           *([_lines(head, rows)] if rows else [said.found, ""]),
-          *([f"![{claim.text}]({figure})", ""] if (root / figure).exists() else [])]
+          *([f"![{claim.text}]({name}/{claim.figure}.png)", ""] if (folder / f"{claim.figure}.png").exists() else [])]
 
 
 def _where(report: Report) -> str:
@@ -195,10 +197,8 @@ def _setting(report: Report) -> str:
   return "; ".join(parts)
 
 
-def write(root: pathlib.Path) -> None:
-  """Writes `root`/README.md. Raises UserError if there is no report below it."""
-  if not list(root.glob("*/runs.csv")):
-    raise UserError(f"scoreboard = {str(root)!r}: holds no report (a folder with runs.csv)")
+def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
+  """Writes `root`/README.md. Raises UserError if there is one that is none of ours."""
   page = root / "README.md"
   if page.exists() and not page.read_text().startswith(_TITLE):
     raise UserError(f"scoreboard = {str(root)!r}: its README.md is not a scoreboard, and is not overwritten")
@@ -227,9 +227,9 @@ def write(root: pathlib.Path) -> None:
           "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
           "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
-      summary(root), "## The paper's graphs", "",
+      summary(reports), "## The paper's graphs", "",
       textwrap.fill((
           "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
           "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
           "legal ones and the entropy among these over log(degree). Minutes are those that the line's runs trained."), 120), "",
-      graphs(root), markdown(root)]))
+      graphs(reports), markdown(reports)]))
