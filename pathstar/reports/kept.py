@@ -60,8 +60,9 @@ def read(folder: pathlib.Path) -> Iterator[Found]:
       raise UserError(f"{folder / CONFIGS}: {name}: {what}; it is damaged, or of another version") from None
     said = as_read([about(of_run)])[0]
     for column, value in said.items():
-      if row[column] != value and not (_is_nan(row[column]) and _is_nan(value)):
-        raise UserError(f"{folder / CONFIGS}: {name}: {column} = {shown(value)}: is {shown(row[column])} in runs.csv; one was changed")
+      there = row.get(column, math.nan)
+      if there != value and not (_is_nan(there) and _is_nan(value)):
+        raise UserError(f"{folder / CONFIGS}: {name}: {column} = {shown(value)}: is {shown(there)} in runs.csv; one was changed")
     own = {column: value for column, value in row.items() if column not in config.schema() or column in said}
     yield Found(name, folder / name, of_run, own, points.get(row["run_id"], []))
 
