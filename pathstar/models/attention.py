@@ -4,6 +4,7 @@ arXiv 2104.09864) if asked."""
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pathstar.devices.mesh import constrain, platform, shares
 from pathstar.errors import require
@@ -11,10 +12,14 @@ from pathstar.models.layers import Linear, Norm, TokenShift, Trunk, kept, kernel
 
 
 def rotate(x_BxTxHxK, position_T, base: float):
-  """Rotary embedding (arXiv 2104.09864, equation 34): rotates the pairs (i, i + K/2) by position * base^(-2i/K)."""
+  """Rotary embedding (arXiv 2104.09864, equation 34): rotates the pairs (i, i + K/2) by position * base^(-2i/K).
+
+  Positions of numpy make sines and cosines constants of the program: XLA would compute them anew for every number that they turn.
+  """
   half = x_BxTxHxK.shape[-1] // 2
-  angle_TxI = position_T[:, None] * jnp.power(base, -jnp.arange(half) / half)[None, :]
-  cos, sin = jnp.cos(angle_TxI)[None, :, None, :], jnp.sin(angle_TxI)[None, :, None, :]
+  lib = np if isinstance(position_T, np.ndarray) else jnp
+  angle_TxI = position_T[:, None] * lib.power(np.float32(base), -lib.arange(half, dtype=np.float32) / half)[None, :]
+  cos, sin = (turn(angle_TxI)[None, :, None, :].astype(np.float32) for turn in (lib.cos, lib.sin))
   a, b = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x_BxTxHxK.dtype)
 
@@ -141,20 +146,20 @@ class Attention(nn.Module):
     apart = lambda y: y.reshape(-1, time, *y.shape[2:])
     newest = apart(x_BxTxD)[:, -1]
     number, first = beside or (0, 0)
-    place, length, last = jnp.arange(time), time - number, slice(time - num_last, None)
-    at, to = place[last, None], place[None]
+    place, length, last = np.arange(time), time - number, slice(time - num_last, None)
+    at, to = jnp.arange(time)[last, None], jnp.arange(time)[None]
     position, mask = place, to <= at
     if free_from is not None:
       mask = mask | (at >= free_from)
     if beside is not None:
-      position = jnp.where(place < length, place, place - length + first)
+      position = np.where(place < length, place, place - length + first)
       mask = jnp.where(at < length, mask, (to <= at - number) | (to == at))
     if self.token_shift:
       shape, x_BxTxD = x_BxTxD.shape, apart(x_BxTxD)
       before = jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :length]
       before = jnp.concatenate([before, x_BxTxD[:, length - number:length]], axis=1) if number else before
       x_BxTxD = self.shift(x_BxTxD, before).reshape(shape)
-    position, mask = jnp.tile(position, per_row), jnp.kron(jnp.eye(per_row, dtype=jnp.int8), mask) > 0
+    position, mask = np.tile(position, per_row), jnp.kron(jnp.eye(per_row, dtype=jnp.int8), mask) > 0
     q = self._project(self.query, "query_norm", x_BxTxD[:, last], position[last])
     k = self._project(self.key, "key_norm", x_BxTxD, position)
     v = self._heads(self.value(x_BxTxD))
