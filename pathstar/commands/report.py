@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathstar.commands import cli
 from pathstar.errors import UserError, require
 from pathstar.pricing import compare
-from pathstar.reports import report, scoreboard, summary
+from pathstar.reports import kept, report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, collect
 from pathstar.reports.rows import is_of_runs, read_csv
 from pathstar.storage import workdir
@@ -40,6 +40,11 @@ def main(argv: Sequence[str]) -> int:
     raise UserError("report: give --workdir, --out, both, or --scoreboard")
   if not args.out and len(args.workdir) > 1:
     raise UserError("report: of several --workdir needs --out")
+  for folder in map(pathlib.Path, args.workdir):
+    if kept.is_report(folder) and not args.out:
+      raise UserError(f"workdir = {str(folder)!r}: is a report; give --out, which may be the same, to add to it")
+    if kept.is_report(folder) and args.only and folder.resolve() == pathlib.Path(args.out).resolve():
+      raise UserError(f"--only {' '.join(args.only)}: would drop the other runs of --out = {args.out!r}, which is a --workdir too")
   out = pathlib.Path(args.out or pathlib.Path(args.workdir[0]) / "report")
   name = out.as_posix()
   if args.workdir:

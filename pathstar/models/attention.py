@@ -18,8 +18,8 @@ def rotate(x_BxTxHxK, position_T, base: float):
   """
   half = x_BxTxHxK.shape[-1] // 2
   lib = np if isinstance(position_T, np.ndarray) else jnp
-  angle_TxI = position_T[:, None] * lib.power(np.float32(base), -lib.arange(half, dtype=np.float32) / half)[None, :]
-  cos, sin = (turn(angle_TxI)[None, :, None, :].astype(np.float32) for turn in (lib.cos, lib.sin))
+  angle_TxI = position_T[:, None].astype(np.float32) * lib.power(np.float32(base), -lib.arange(half, dtype=np.float32) / half)[None, :]
+  cos, sin = lib.cos(angle_TxI)[None, :, None, :], lib.sin(angle_TxI)[None, :, None, :]
   a, b = jnp.split(x_BxTxHxK.astype(jnp.float32), 2, axis=-1)
   return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x_BxTxHxK.dtype)
 

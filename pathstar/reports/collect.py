@@ -1,6 +1,6 @@
 """Run folders, and reports of earlier ones, -> rows: one a run (runs.csv), and one a point of a curve (curves.csv)."""
 
-import collections
+import itertools
 import json
 import math
 import pathlib
@@ -14,7 +14,7 @@ from pathstar.errors import UserError
 from pathstar.reports import kept
 from pathstar.reports.curves import crossing, learning_order, timeline
 from pathstar.reports.kept import Found, about
-from pathstar.reports.rows import SOLVED
+from pathstar.reports.rows import SOLVED, cell
 from pathstar.storage import results, workdir
 from pathstar.training import metrics
 
@@ -55,16 +55,16 @@ def collect(folders: Sequence[pathlib.Path], max_points: int | None = MAX_POINTS
   if not found:
     raise UserError(f"workdir = {', '.join(map(str, folders))!r}: holds no finished run (a folder with {workdir.RESULT})")
   differing = _differing([run.config for run in found])
-  names = collections.Counter(run.name for run in found)
-  by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")
-  rows = {}
+  made = {}
   for run in found:
-    run_id = run.name if names[run.name] == 1 else str(run.place)  # runs of one's own may be called alike
-    fields = {name: _cell(run.config.fields[name] if name in run.config.fields else "") for name in differing}
-    rows[run_id] = run.row | fields | {"run_id": run_id}, run
-  rows = dict(sorted(rows.items(), key=lambda item: [_in_order(item[1][0][name]) for name in by]))
-  curves = [point | {"run_id": run_id} for run_id, (_, run) in rows.items() for point in run.points]
-  return Collected([row for row, _ in rows.values()], curves, {run_id: run.config for run_id, (_, run) in rows.items()})
+    # Runs of one's own may be called alike. A name that a report has given stays: found before others, it is the first of its kind.
+    names = itertools.chain([run.name, str(run.place)], (f"{run.place}.{number}" for number in itertools.count(2)))
+    run_id = next(name for name in names if name not in made)
+    made[run_id] = run, run.row | {"run_id": run_id} | {name: cell(run.config.fields.get(name, "")) for name in differing}
+  by = ("task", "degree", "length", "problem", "num_nodes", "architecture", "objective", "order", *differing, "seed")
+  ordered = sorted(made.items(), key=lambda item: [_in_order(item[1][1][name]) for name in by])
+  return Collected([row for _, (_, row) in ordered], [point | {"run_id": run_id} for run_id, (run, _) in ordered for point in run.points],
+                   {run_id: run.config for run_id, (run, _) in ordered})
 
 
 def _in_order(value) -> tuple:
@@ -75,12 +75,14 @@ def _in_order(value) -> tuple:
 def _find(folders: Sequence[pathlib.Path], max_points: int | None) -> list[Found]:
   """The finished runs of the folders, each once."""
   found, twice, damaged = {}, [], []
-  for folder in folders:
+  for folder in sorted(folders, key=lambda folder: not kept.is_report(folder)):
+    number = len(found) + len(twice)
     for run in kept.read(folder) if kept.is_report(folder) else _below(folder, max_points, damaged):
-      where = {} if len(folders) == 1 else {"source": run.row.get("source", str(folder))}
       key = json.dumps(run.config.identity, sort_keys=True)
       twice += [str(run.place)] * (key in found)
-      found.setdefault(key, run._replace(row=run.row | where))
+      found.setdefault(key, run._replace(row={"source": str(folder)} | run.row))
+    if len(found) + len(twice) == number and len(folders) > 1:
+      print(f"workdir = {str(folder)!r}: holds no finished run", file=sys.stderr)
   for problem, names in (("found twice and count once", twice), ("damaged and left out", damaged)):
     if names:
       print(f"{len(names)} runs are {problem}: {'; '.join(names[:3])}{'; ...' * (len(names) > 3)}", file=sys.stderr)
@@ -99,30 +101,25 @@ def _below(folder: pathlib.Path, max_points: int | None, damaged: list[str]) -> 
       damaged.append(str(error))
       continue
     row = about(of_run) | _scored(of_run, result) | _when(rows) | {"folder": place.relative_to(folder).as_posix()}
-    yield Found(place.name, place, of_run, row, [point for line in thinned(rows, max_points) for point in _points(line)])
+    yield Found(place.resolve().name, place, of_run, row, [point for line in thinned(rows, max_points) for point in _points(line)])
 
 
 def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:
   """At most so many of the rows that hold an evaluation, and of the others, evenly spread, the first and the last among them."""
   if most is None:
     return list(rows)
-  kept = set()
+  chosen = set()
   for evaluated in (True, False):
     numbers = [number for number, row in enumerate(rows) if any(tag.startswith("eval/") for tag in row) == evaluated]
     step = max(1, (len(numbers) - 1) / max(1, most - 1))
-    kept |= {numbers[round(i * step)] for i in range(most) if round(i * step) < len(numbers)}
-  return [row for number, row in enumerate(rows) if number in kept]
+    chosen |= {numbers[round(i * step)] for i in range(most) if round(i * step) < len(numbers)}
+  return [row for number, row in enumerate(rows) if number in chosen]
 
 
 def _differing(configs: Sequence[config.Config]) -> list[str]:
   """The fields in which runs differ, or that only some use, but for those that have columns of their own."""
   names = (name for name in config.schema() if name not in (*_HAVE_COLUMNS, *config.FREE_FIELDS))
   return [name for name in names if any(one.fields.get(name) != configs[0].fields.get(name) for one in configs)]
-
-
-def _cell(value) -> object:
-  """A field's value as a CSV cell that is read again as it was."""
-  return "None" if value is None else "+".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _when(rows: Sequence[dict]) -> dict:

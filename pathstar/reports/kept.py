@@ -4,18 +4,21 @@ configs.json: `shared`, the fields that all its runs have alike, and `runs`, by 
 is written before runs.csv, which alone says what the runs are: a report whose writing was cut off is still the one before.
 """
 
+import csv
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pathstar import config
-from pathstar.errors import UserError, shown
-from pathstar.reports.rows import PROVENANCE, as_read, by, find_csv, is_of_runs, read_csv
+from pathstar.errors import UserError, first_line, shown
+from pathstar.reports.rows import PROVENANCE, as_read, by, cell, find_csv, is_of_runs, read_csv
 from pathstar.storage import workdir
 
 CONFIGS = "configs.json"
+_NEEDED = {"runs": ("run_id", "status", "steps", "train_seconds", "parameters"), "curves": ("run_id", "step", "position")}  # of every row
 
 
 class Found(NamedTuple):
@@ -39,32 +42,53 @@ def write_configs(out: pathlib.Path, configs: Mapping[str, config.Config]) -> No
 
 
 def is_report(folder: pathlib.Path) -> bool:
-  """Whether a folder is a report of runs, and not one of runs."""
-  return (folder / PROVENANCE).exists() and (folder / "runs.csv").exists() and is_of_runs(folder)
+  """Whether a folder is a report, and not one of runs."""
+  return (folder / PROVENANCE).exists()
 
 
 def read(folder: pathlib.Path) -> Iterator[Found]:
-  """The runs of a report. Raises UserError if it has no configs, or they are not those of its rows."""
+  """The runs of a report. Raises UserError if it has no configs, or they are not those of its rows, or it is damaged."""
+  if not (folder / "runs.csv").exists() or not is_of_runs(folder):
+    raise UserError(f"{folder}: is no report of runs (its runs.csv has no run_id)")
   if not (folder / CONFIGS).exists():
     raise UserError(f"{folder}: is a report without {CONFIGS}, of an earlier version, and can't be added to; give the folders of its runs")
   known = workdir.read_json(folder / CONFIGS)
-  rows, points = read_csv(folder / "runs.csv"), by(read_csv(find_csv(folder, "curves")), lambda point: point["run_id"])
-  names = [str(row["run_id"]) for row in rows]
-  if not (isinstance(known.get("shared"), dict) and isinstance(known.get("runs"), dict) and set(names) <= known["runs"].keys()):
+  rows, points = _csv(folder, "runs"), by(_csv(folder, "curves"), lambda point: point["run_id"])
+  shared, configs = known.get("shared"), known.get("runs")
+  names = [row["run_id"] for row in rows]
+  if not (isinstance(shared, dict) and isinstance(configs, dict) and set(names) <= configs.keys()
+          and len(set(names)) == len(names) and all(isinstance(one, dict) for one in configs.values())):
     raise UserError(f"{folder / CONFIGS}: must have the configs of the {len(names)} runs of runs.csv; it is damaged or not of this report")
+  for what, lacking in ((f"of {CONFIGS} are not in runs.csv", configs.keys() - set(names)), ("have no curves", set(names) - points.keys())):
+    if lacking:
+      print(f"{folder}: {len(lacking)} runs {what}: {', '.join(sorted(lacking)[:3])}{', ...' * (len(lacking) > 3)}", file=sys.stderr)
   for name, row in zip(names, rows):
     try:
-      of_run = config.recorded(known["shared"] | known["runs"][name])
+      of_run = config.recorded(shared | configs[name])
     except UserError as error:
       what = str(error).removeprefix("config.json: ")
       raise UserError(f"{folder / CONFIGS}: {name}: {what}; it is damaged, or of another version") from None
-    said = as_read([about(of_run)])[0]
+    fields = {column for column in row if "." in column and column in config.schema()}
+    said = as_read([about(of_run) | {column: cell(of_run.fields.get(column, "")) for column in fields}])[0]
     for column, value in said.items():
       there = row.get(column, math.nan)
       if there != value and not (_is_nan(there) and _is_nan(value)):
         raise UserError(f"{folder / CONFIGS}: {name}: {column} = {shown(value)}: is {shown(there)} in runs.csv; one was changed")
-    own = {column: value for column, value in row.items() if column not in config.schema() or column in said}
-    yield Found(name, folder / name, of_run, own, points.get(row["run_id"], []))
+    own = {column: value for column, value in row.items() if column not in fields}
+    yield Found(name, folder / name, of_run, own, points.get(name, []))
+
+
+def _csv(folder: pathlib.Path, name: str) -> list[dict]:
+  file, needed = find_csv(folder, name), _NEEDED[name]
+  try:
+    rows = read_csv(file)
+    whole = file.suffix == ".gz" or file.read_bytes().endswith(b"\n")
+  except (OSError, EOFError, ValueError, TypeError, csv.Error) as error:  # TypeError: more cells than columns
+    raise UserError(f"{file}: can't be read ({first_line(error)}); it is damaged") from None
+  lacking = [column for row in rows for column in needed if row.get(column) is None or _is_nan(row[column])]
+  if lacking or not whole:
+    raise UserError(f"{file}: {f'has a line without {lacking[0]}' if lacking else 'its last line is cut off'}; it is damaged")
+  return rows
 
 
 def about(resolved: config.Config) -> dict:

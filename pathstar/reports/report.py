@@ -3,12 +3,14 @@
 `note` in provenance.json is for what a reader should know beside them.
 """
 
+import json
 import math
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
 
 from pathstar import config
+from pathstar.errors import UserError
 from pathstar.reports import claim_figures, claims, figures, grids, kept, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
 from pathstar.reports.rows import (
@@ -58,24 +60,30 @@ def markdown(runs: Sequence[dict]) -> str:
 
 def _counts(parameters: int, rows: Sequence[dict]) -> str:
   """Parameters that are trained and, if fewer are, that are kept."""
-  kept = mean(rows, "parameters_used")
-  return f"{parameters:,}" + ("" if math.isnan(kept) or kept == parameters else f" ({kept:,.0f} kept)")
+  used = mean(rows, "parameters_used")
+  return f"{parameters:,}" + ("" if math.isnan(used) or used == parameters else f" ({used:,.0f} kept)")
 
 
 def provenance(folders: Sequence[pathlib.Path]) -> dict:
   """Where results come from: command, commit, hardware and versions of the sweep or run in the first folder, and `others` of the rest.
 
-  A report among them is from where its own come.
+  A report among them is from where its own come, and its note is kept.
   """
-  sources = [source for folder in folders for source in _recorded(folder)]
-  first, *others = (source for number, source in enumerate(sources) if source not in sources[:number])
-  return first | ({"others": others} if others else {})
+  found: dict[str, dict] = {}
+  for source in (source for folder in folders for source in _recorded(folder)):
+    same = json.dumps({name: value for name, value in source.items() if name != "grown"}, sort_keys=True)
+    found[same] = max(found.get(same, source), source, key=lambda one: len(one.get("grown", ())))  # a sweep that has grown since
+  first, *others = found.values()
+  notes = dict.fromkeys(workdir.read_json(folder / PROVENANCE).get("note") for folder in folders if kept.is_report(folder))
+  return first | ({"others": others} if others else {}) | ({"note": "; ".join(filter(None, notes))} if any(notes) else {})
 
 
 def _recorded(folder: pathlib.Path) -> list[dict]:
   if kept.is_report(folder):
     source = workdir.read_json(folder / PROVENANCE)
-    return [{k: v for k, v in source.items() if k not in ("others", *_BY_HAND)}, *source.get("others", ())]
+    if not isinstance(others := source.get("others", []), list) or not all(isinstance(one, dict) for one in others):
+      raise UserError(f"{folder / PROVENANCE}: others: must be a list of objects; it is damaged")
+    return [{k: v for k, v in source.items() if k not in ("others", *_BY_HAND)}, *others]
   for name in ("sweep.json", workdir.ENVIRONMENT):
     if (folder / name).exists():
       return [{k: v for k, v in workdir.read_json(folder / name).items() if k not in ("packs", "work", "common", "runs", "raised")}]
@@ -130,15 +138,22 @@ def write(out: pathlib.Path, name: str, runs: Sequence[dict], curves: Sequence[d
   """
   begin(out, of_runs=True)
   known = workdir.read_json(out / PROVENANCE) if (out / PROVENANCE).exists() else {}
-  source = {name: known[name] for name in _BY_HAND if name in known} | source
+  source = source | {name: known[name] for name in _BY_HAND if name in known}
   workdir.write_json(out / PROVENANCE, source)  # first: by it the folder is known to be a report's
   write_csv(out / "curves.csv", CURVE_COLUMNS, curves, compress_from=_LARGE)
   if configs:
     kept.write_configs(out, configs)
   else:
     (out / kept.CONFIGS).unlink(missing_ok=True)
-  write_csv(out / "runs.csv", list(dict.fromkeys([*COLUMNS, *(name for row in runs for name in row)])), runs)
+  write_csv(out / "runs.csv", _columns(runs), runs)
   draw(out, name, panels)
+
+
+def _columns(runs: Sequence[dict]) -> list[str]:
+  """COLUMNS, other metrics, and config fields: in one order, whichever runs were there first."""
+  others = {name for row in runs for name in row}.difference(COLUMNS)
+  fields = [name for name in config.schema() if name in others]
+  return [*COLUMNS, *sorted(others.difference(fields)), *fields]
 
 
 def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:

@@ -15,6 +15,7 @@ from pathstar.storage import workdir
 
 PROVENANCE = "provenance.json"
 SOLVED = 0.95  # exact match from which a run counts as solved
+_WORDS = ("run_id", "folder", "source")  # columns of names, which may look like numbers
 _METHODS = ("next_token", "reversed", "teacherless")
 
 
@@ -43,6 +44,11 @@ def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], 
     path.unlink(missing_ok=True)
 
 
+def cell(value) -> object:
+  """A config field's value as a cell that is read again as it was."""
+  return "None" if value is None else "+".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 def _as_csv(columns: Sequence[str], rows: Iterable[dict]) -> str:
   text = io.StringIO()
   writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -55,7 +61,7 @@ def _as_csv(columns: Sequence[str], rows: Iterable[dict]) -> str:
 def as_read(rows: Sequence[dict]) -> list[dict]:
   """Rows as they come back from a CSV file of them."""
   columns = list(dict.fromkeys(name for row in rows for name in row))
-  return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(_as_csv(columns, rows)))]
+  return _rows(io.StringIO(_as_csv(columns, rows)))
 
 
 def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -68,7 +74,11 @@ def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:
 def read_csv(path: pathlib.Path) -> list[dict]:
   """Rows of a CSV file, numbers as numbers, empty cells as NaN."""
   with (gzip.open(path, "rt", newline="") if path.suffix == ".gz" else open(path, newline="")) as file:
-    return [{k: _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return _rows(file)
+
+
+def _rows(file: Iterable[str]) -> list[dict]:
+  return [{k: v if k in _WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
 def _value(text: str):
