@@ -13,7 +13,7 @@ with --config.model.remat=true for the graphs of 20 x 20.
 
 cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; plain stacks of two blocks, the transformer's that of scale=graphs and the others' those of
 configs/architectures.py; 3 seeds, 405 runs in 135 packs. In parts, into one folder: --only model.mixer=attention, or
---only task.length=3,4,5. The transformer's 135 runs are 1.8e14 FLOPs: 27 of them, 41 % of these, took 88 minutes of a core that was not
+--only task.length=3,4,5. The transformer's 135 runs are 1.8e14 FLOPs: 27 of them, 40 % of these, took 88 minutes of a core that was not
 alone (results/grid_one_head: G(3,10), G(5,7), G(5,10)). results/grid is of the setting before, four heads under AdamW, lengths 3 to 5.
 """
 
