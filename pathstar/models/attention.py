@@ -152,14 +152,14 @@ class Attention(nn.Module):
     if free_from is not None:
       mask = mask | (at >= free_from)
     if beside is not None:
-      position = np.where(place < length, place, place - length + first)
+      position = jnp.where(place < length, place, place - length + first)  # `first` may be drawn
       mask = jnp.where(at < length, mask, (to <= at - number) | (to == at))
     if self.token_shift:
       shape, x_BxTxD = x_BxTxD.shape, apart(x_BxTxD)
       before = jnp.pad(x_BxTxD, ((0, 0), (1, 0), (0, 0)))[:, :length]
       before = jnp.concatenate([before, x_BxTxD[:, length - number:length]], axis=1) if number else before
       x_BxTxD = self.shift(x_BxTxD, before).reshape(shape)
-    position, mask = np.tile(position, per_row), jnp.kron(jnp.eye(per_row, dtype=jnp.int8), mask) > 0
+    position, mask = position if per_row == 1 else np.tile(position, per_row), jnp.kron(jnp.eye(per_row, dtype=jnp.int8), mask) > 0
     q = self._project(self.query, "query_norm", x_BxTxD[:, last], position[last])
     k = self._project(self.key, "key_norm", x_BxTxD, position)
     v = self._heads(self.value(x_BxTxD))
