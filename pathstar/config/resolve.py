@@ -190,11 +190,15 @@ def recorded(fields: Mapping[str, Any]) -> Config:
 def of_run(folder: pathlib.Path) -> Config:
   """`recorded`, of the run in `folder`. Raises UserError, which names the file."""
   file = folder / workdir.CONFIG
-  fields = workdir.read_json(file)
+  return recorded_in(str(file), workdir.read_json(file))
+
+
+def recorded_in(place: str, fields: Mapping[str, Any]) -> Config:
+  """`recorded`, of fields that were read from there. Raises UserError, which names the place."""
   try:
     return recorded(fields)
   except UserError as error:
-    raise UserError(f"{file}: {str(error).removeprefix('config.json: ')}; it is damaged, or of another version") from None
+    raise UserError(f"{place}: {str(error).removeprefix('config.json: ')}; it is damaged, or of another version") from None
 
 
 def differences(config: Config, old: Mapping[str, Any]) -> list[str]:

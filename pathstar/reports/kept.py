@@ -63,11 +63,7 @@ def read(folder: pathlib.Path) -> Iterator[Found]:
     if lacking:
       print(f"{folder}: {len(lacking)} runs {what}: {', '.join(sorted(lacking)[:3])}{', ...' * (len(lacking) > 3)}", file=sys.stderr)
   for name, row in zip(names, rows):
-    try:
-      of_run = config.recorded(shared | configs[name])
-    except UserError as error:
-      what = str(error).removeprefix("config.json: ")
-      raise UserError(f"{folder / CONFIGS}: {name}: {what}; it is damaged, or of another version") from None
+    of_run = config.recorded_in(f"{folder / CONFIGS}: {name}", shared | configs[name])
     fields = {column for column in row if "." in column and column in config.schema()}
     said = as_read([about(of_run) | {column: cell(of_run.fields.get(column, "")) for column in fields}])[0]
     for column, value in said.items():
