@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from pathstar.reports import figures, grids, report
@@ -95,6 +96,16 @@ def test_a_grid_has_a_map_of_each_measure_for_each_way_of_training_that_has_it()
   assert cheat == {forward: ["", "1.00", "1.00"] * 3}  # not defined at length 3, nor on the reversed path
   assert texts(figures.heat_map(runs))[forward][1] == "0.67\n1/3"
   assert len(drawn(grids.success_map(runs, (), 1))) == 1
+
+
+def test_what_was_run_on_a_part_of_the_grid_is_drawn_on_the_whole_and_the_rest_hatched():
+  part = [row for row in whole() if row["order"] == "forward" or row["degree"] == 2]
+  for make in (figures.heat_map, grids.success_map):
+    everywhere, partly = drawn(make(part))
+    assert [len(axes.texts) for axes in (everywhere, partly)] == [9, 3]
+    assert [label.get_text() for label in partly.get_yticklabels()] == ["2", "3", "5"]
+    unknown = np.ma.getmaskarray(partly.images[0].get_array())
+    assert unknown.tolist() == [[False] * 3, [True] * 3, [True] * 3] and partly.patch.get_hatch()
 
 
 @pytest.mark.parametrize("given", [{"degrees": (2, 3)}, {"lengths": (4, 5)}])

@@ -181,24 +181,33 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
 
 
 def over_grid(runs: Sequence[dict]) -> dict[str, list[dict]]:
-  """Title -> runs of one architecture and way of training, alike in all but degree, length and seed, on several of both."""
-  return {f"{name}, {architecture}" + (f"\n{more}" if more else ""): lot
+  """Title -> runs of one architecture and way of training, alike in all but degree, length and seed.
+
+  If some lot is on several of both degree and length, all that are on several of either; else none.
+  """
+  lots = {f"{name}, {architecture}" + (f"\n{more}" if more else ""): lot
           for (architecture, name), rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
-          for more, lot in split(rows, "degree", "length").items()
-          if len({row["degree"] for row in lot}) > 1 and len({row["length"] for row in lot}) > 1}
+          for more, lot in split(rows, "degree", "length").items()}
+  several = lambda lot, name: len({row[name] for row in lot}) > 1
+  grids = any(several(lot, "degree") and several(lot, "length") for lot in lots.values())
+  return {title: lot for title, lot in lots.items() if grids and (several(lot, "degree") or several(lot, "length"))}
 
 
 def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[list[dict]], float],
               words: Callable[[list[dict]], str] | None = None) -> Figure | None:
-  """A map a panel, over degree and length: a cell's shade and first line are `value` of its runs, its second their `words`."""
+  """A map a panel, over degree and length: a cell's shade and first line are `value` of its runs, its second their `words`.
+
+  All panels have the same cells; those without a value are hatched.
+  """
   if not panels:
     return None
   figure, grid = grid_of(len(panels) if most is None else min(most, len(panels)))
+  degrees, lengths = (sorted({row[name] for rows in panels.values() for row in rows}) for name in ("degree", "length"))
   for axes, (title, rows) in zip(grid, panels.items()):  # as many as there are axes
-    degrees, lengths = (sorted({row[name] for row in rows}) for name in ("degree", "length"))
     cells = by(rows, lambda row: (row["degree"], row["length"]))
     values = {cell: value(same) for cell, same in cells.items()}
     image = np.array([[values.get((d, l), math.nan) for l in lengths] for d in degrees])
+    axes.patch.set(hatch="///", edgecolor="0.75", linewidth=0)
     axes.imshow(image, vmin=0, vmax=1, cmap="Greys", aspect="auto", origin="lower")
     for (d, l), same in cells.items():
       shown = [] if math.isnan(values[d, l]) and words is None else [f"{values[d, l]:.2f}", *([words(same)] if words else [])]

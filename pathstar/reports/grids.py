@@ -92,10 +92,10 @@ def _spans(axes, number: int, at: float, seeds: Sequence[dict], points: dict) ->
 
 
 def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Figure | None:
-  """Maps of those ways of training for which the column is defined; its mean, or another value of a cell's runs."""
-  grid = {title: lot for title, lot in over_grid(runs).items() if defined(lot, column)
-          and all(len({row[name] for row in lot}) >= _FEWEST for name in ("degree", "length"))}
-  return draw_maps(grid, most, value or (lambda same: mean(same, column)))
+  """Maps of those ways of training for which the column is defined; its mean, or another value of a cell's runs. None without a grid."""
+  lots = {title: lot for title, lot in over_grid(runs).items() if defined(lot, column)}
+  large = lambda lot: all(len({row[name] for row in lot}) >= _FEWEST for name in ("degree", "length"))
+  return draw_maps(lots if any(map(large, lots.values())) else {}, most, value or (lambda same: mean(same, column)))
 
 
 def success_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
