@@ -41,15 +41,15 @@ def sweep(arg: str = ""):
   if args.scale == "paper":
     return product({"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}, METHODS,
                    scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
+  topologies = [{"task.degree": degree, "task.length": length, "task.num_nodes": max(14, degree * (length - 1) + 2)}
+                for degree in (2, 3, 5) for length in (3, 4, 5, 7, 10)]
   # Edges of G(2,10) and G(5,10) are followed after 400 and 600 of these steps (seed 100).
-  transformer = product(scales.architectures("graphs", "attention"), {"train.num_steps": [1000]})
-  recurrences = scales.architectures("cpu", "s5_gated", "mamba")
-  return [_small(cell) for cell in product({"task.degree": [2, 3, 5], "task.length": [3, 4, 5, 7, 10]}, METHODS,
-                                           chain(transformer, recurrences), seeds)]
+  transformer = product(topologies, scales.architectures("graphs", "attention"), {"train.num_steps": [1000]})
+  recurrences = [_longer(cell) for cell in product(topologies, scales.architectures("cpu", "s5_gated", "mamba"))]
+  return product(chain(transformer, recurrences), METHODS, seeds)
 
 
-def _small(cell: dict) -> dict:
-  """One node id more than the graph has nodes, but at least 14; for a recurrence more steps where there are more edges."""
+def _longer(cell: dict) -> dict:
+  """More steps for a recurrence where there are more edges to follow."""
   edges = cell["task.degree"] * (cell["task.length"] - 1)
-  times = 1 if edges <= 12 or cell["model.mixer"] == "attention" else 2 if edges <= 24 else 4
-  return cell | {"task.num_nodes": max(14, edges + 2), "train.num_steps": times * cell["train.num_steps"]}
+  return cell | {"train.num_steps": (1 if edges <= 12 else 2 if edges <= 24 else 4) * cell["train.num_steps"]}
