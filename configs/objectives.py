@@ -26,7 +26,7 @@ from pathstar.errors import choose, require
 from pathstar.objectives import OBJECTIVES
 from pathstar.sweep import chain, product
 
-GRAPHS = ((2, 4), (2, 5), (3, 5), (2, 8), (5, 5))
+GRAPHS = ((2, 4), (2, 5), (2, 6), (3, 5), (2, 8), (5, 5))
 UNEQUAL = {"task.min_length": 3, "task.arm_lengths": "unequal"}  # each arm of a graph has 3 to 5 nodes: no goal at a known distance
 # Settings of papers, each with what they compare; what differs from them is said. In all, batches are of fresh examples or epochs of a
 # fixed set as there, the loss is on the target alone, numbers are bfloat16 as in scale=paper, and an answer has no end token.

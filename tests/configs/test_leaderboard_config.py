@@ -28,8 +28,8 @@ def test_every_way_of_training_is_on_every_graph_of_the_ladder_at_one_setting(sc
   ways = set(objectives.OBJECTIVES) - {"branch_only"} | {"reversed"}
   graphs = {str(run.task) for run in runs}
   assert {(run.method, str(run.task), run.seed) for run in runs} == set(itertools.product(ways, graphs, (0, 1)))
-  assert len(graphs) == 6 and any(run.task.answers_vary for run in runs)
-  assert {(run.task.degree, run.task.length) for run in runs} == {(2, 4), (2, 5), (3, 5), (2, 8), (5, 5)}
+  assert len(graphs) == 7 and any(run.task.answers_vary for run in runs)
+  assert {(run.task.degree, run.task.length) for run in runs} == {(2, 4), (2, 5), (2, 6), (3, 5), (2, 8), (5, 5)}
   assert all(common(runs[0]).items() <= run.fields.items() for run in runs)
 
 
