@@ -17,7 +17,8 @@ same command with more goes on from there. Other parts, each a sweep by itself:
                                         token_order, future_summary, belief_state, next_latent
 
 What is equal is the number of steps. A step does not cost the same, so that the report says what runs cost in training FLOPs too, and how
-many parameters are trained and kept. cpu: graphs of 16 node ids, G(5,5) of 24; paper: of 50.
+many parameters are trained and kept. cpu: graphs of 16 node ids, G(5,5) of 24; paper: of 50; graphs, the ladder alone: the paper's five
+graphs and the two plain blocks of results/graphs, of which it shows whether they could plan if they were taught to.
 """
 
 from pathstar import scales
@@ -68,8 +69,9 @@ RATES = (2e-3, 4e-3, 8e-3)
 
 
 def _arguments(arg: str):
-  args = scales.arguments(arg, num_seeds=5, part="ladder", native="")
+  args = scales.arguments(arg, num_seeds=5, scales=scales.SCALES, part="ladder", native="")
   choose("file argument part", args.part, PARTS)
+  require(args.scale != "graphs" or args.part == "ladder", "file argument part", args.part, "left out with scale=graphs")
   if args.native:
     choose("file argument native", args.native, NATIVE)
     require(args.part == "ladder", "file argument part", args.part, f"left out with native={args.native}, which has graphs of its own")
@@ -86,6 +88,9 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = _arguments(arg)
+  # Where the branch token alone is scored exact match means nothing.
+  ways = [{"objective.name": name} for name, one in OBJECTIVES.items() if one.scores_all]
+  ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
   small, large = (16, 24) if args.scale == "cpu" else (50, 50)
   graph = lambda degree, length: {"task.degree": degree, "task.length": length, "task.num_nodes": small if degree < 5 else large}
   seeds = {"seed": range(args.num_seeds)}
@@ -94,9 +99,8 @@ def sweep(arg: str = ""):
     return product(NATIVE[args.native]["ways"], shapes, seeds)
   if args.part == "heads":
     return product([graph(2, 5)], {"objective.name": ["multi_token"], "objective.k": range(1, 7)}, seeds)
-  # Where the branch token alone is scored exact match means nothing.
-  ways = [{"objective.name": name} for name, one in OBJECTIVES.items() if one.scores_all]
-  ways = chain(ways, [{"objective.name": "next_token", "objective.order": "reversed"}])
+  if args.scale == "graphs":
+    return product(ways, [cell for cell in scales.graphs() if cell["model.mixer"] == "attention"], seeds)
   if args.part == "architectures":
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]
     return product(causal, scales.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)

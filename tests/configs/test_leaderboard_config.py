@@ -33,6 +33,15 @@ def test_every_way_of_training_is_on_every_graph_of_the_ladder_at_one_setting(sc
   assert all(common(runs[0]).items() <= run.fields.items() for run in runs)
 
 
+def test_at_scale_graphs_it_is_the_model_and_the_budget_of_the_report_on_the_papers_graphs():
+  runs = runs_of("scale=graphs,num_seeds=1")
+  base, module, arg, _ = config.load(f"{CONFIG.parent}/claims/failure.py:scale=graphs,num_seeds=1")
+  same = {str(run.config.task): common(run.config) for pack in plan(base, module.sweep(arg)) for run in pack.runs
+          if run.config.architecture == "transformer"}
+  assert {run.method for run in runs} >= {"next_token", "reversed", "future_summary"} and len(same) == 5
+  assert all(same[str(run.task)].items() <= run.fields.items() for run in runs)
+
+
 @pytest.mark.parametrize("scale", ("cpu", "paper"))
 def test_heads_go_from_next_token_to_all_of_the_path(scale):
   runs = runs_of(f"scale={scale},part=heads,num_seeds=1")
