@@ -59,6 +59,7 @@ def test_the_scoreboard_is_what_the_csv_files_say():
   assert board in (results / "README.md").read_text()
   assert scoreboard.summary(reports) in (results / "README.md").read_text()
   assert scoreboard.overview(reports, "results/README.md") in (ROOT / "README.md").read_text()
+  assert scoreboard.held_out(reports).partition(":")[0] in " ".join((ROOT / "README.md").read_text().split())
   linked = re.findall(r"\]\(([^)#]+)\)", board)
   for number in re.findall(r"\(#claim-(\w+)\)", scoreboard.summary(reports)):
     assert f'<a id="claim-{number}"></a>' in board

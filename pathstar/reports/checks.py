@@ -114,13 +114,19 @@ def fails(runs):
   near = lambda row: guesses(row) and guesses(row, "exact_match_train")
   held, of, said, cases = count_each(runs, near, "exact_match_test")
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
-  seen = sorted({f"{epochs:.2g}" for epochs in defined((r for r in runs if defined([r], "num_train")), "epochs")}, key=float)
-  often = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} epochs" if seen else ""
-  often += ", so that train is a second test set" if seen and float(seen[-1]) <= 1 else ""
   train = "; ".join(f"{key[0]} {mean(rows, 'exact_match_train'):.2f}" for key, rows in groups(runs).items())
   cases = [case._replace(measured=f"{case.measured}; on train {mean(rows, 'exact_match_train'):.2f}")
            for case, rows in zip(cases, groups(runs).values())]
-  return Told(held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{often}", cases)
+  return Told(held, of, f"exact match {said}. On train {train}: at most {worst:.2f} from test{_how_often(runs)}", cases)
+
+
+def _how_often(runs: Sequence[dict]) -> str:
+  """How often runs saw their training examples, which tells whether train could differ from test."""
+  if not (fixed := [row for row in runs if defined([row], "num_train")]):
+    return ", where no example comes again, so that train is a second test set"
+  seen = sorted({f"{epochs:.2g}" for epochs in defined(fixed, "epochs")}, key=float)  # none in old reports
+  many = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} epochs" if seen else ""
+  return many + ", so that train is a second test set" * (bool(seen) and float(seen[-1]) <= 1)
 
 
 @once_edges_are_followed
@@ -161,7 +167,8 @@ def both_or_neither(runs):
   cases = [case._replace(measured=f"{case.measured}; fits {counts(rows)}", held=sum(map(agree, rows)), of=sum(map(tell, rows)))
            for case, rows in zip(cases, groups(runs).values())]
   worst = max(abs(row["exact_match_train"] - row["exact_match_test"]) for row in runs)
-  found = f"of {len(runs)} runs train and test are fit, {counts(runs)}; they differ by at most {worst:.2f}; exact match on test {said}"
+  found = (f"of {len(runs)} runs train and test are fit, {counts(runs)}; they differ by at most {worst:.2f}{_how_often(runs)}; "
+           f"exact match on test {said}")
   if all(fits(row) in ("neither", below) for row in runs):  # that nothing was learned is no evidence
     return Told(0, 0, found, [case._replace(held=0, of=0) for case in cases])
   return Told(sum(case.held for case in cases), sum(case.of for case in cases), found, cases)
@@ -170,7 +177,8 @@ def both_or_neither(runs):
 def later_first(runs):
   held, of, ties, said, cases = 0, 0, 0, [], []
   for (problem, _, name, *_), rows in groups(runs).items():
-    steps = [[row[f"position_{k}_step_95"] for k in range(1, answer_length(row))] for row in rows]
+    # Without the last node, the goal: it is a copy from the question.
+    steps = [[row[f"position_{k}_step_95"] for k in range(1, answer_length(row) - 1)] for row in rows]
     solved = [run for run in steps if not any(map(math.isnan, run))]
     apart = [run for run in solved if len(set(run)) > 1]  # that all is learned between two evaluations says nothing of an order
     later = sum(run[0] > run[-1] and run == sorted(run, reverse=True) for run in apart)

@@ -52,7 +52,7 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
 
 
 def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Entropy of the first move among the legal ones, and probability on these. Points are seeds, at the end; an even guess has both at 1."""
+  """The first move at the end of training: its entropy among the legal ones, and the probability on these (an even guess has both at 1)."""
   panels = groups([row for row in on_grid(paths(runs))
                    if method(row) == "next_token" and defined([row], "branch_entropy") and row["degree"] > 1])
   if not panels:
@@ -71,13 +71,14 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
   named = titles(panels, "problem", "architecture")
   axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
   axes.set_ylim(0, 1.06)
+  axes.set_ylabel("each seed, at the end")
   axes.spines[["top", "right"]].set_visible(False)
   top_legend(figure, *axes.get_legend_handles_labels(), 2, 8)
   return figure
 
 
 def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
-  """The step at which each position of the path is learned. Its accuracy crosses 95 %; open marks above the line: not within the run."""
+  """The step at which each position of the path is learned (a line a seed; open, above the dotted end of training: not within the run)."""
   panels = {key: rows for key, rows in groups(paths(runs)).items() if key[2] in ("reversed", "teacherless")
             and defined(rows, "position_1_step_50")}
   if not panels:
@@ -103,7 +104,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match does not fall with the length, as it would if the errors of the shortest path snowballed. Points are seeds."""
+  """Exact match by length, and what it would be if errors snowballed (open: seeds)."""
   panels = _by_degree([r for r in on_grid(paths(runs)) if method(r) == "next_token"])
   if not panels:
     return None
@@ -127,7 +128,7 @@ def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
 
 
 def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """A perfect verifier or a backtracker around the model does no better than blind guessing. Points are seeds, dashes the blind guess."""
+  """A perfect verifier or a backtracker around the model, and blind guessing (open: seeds; dashed: the blind guess)."""
   panels = groups([row for row in runs if defined([row], "verifier/best_of_1")])
   if not panels:
     return None
@@ -149,7 +150,7 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
 
 
 def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Steps until the first move is learned from its own loss alone, against length. Open marks: not within the budget."""
+  """Steps until the first move is learned from its own loss alone, against length (a mark a seed; triangles: not within the budget)."""
   panels = _by_degree([r for r in on_grid(runs) if r["objective"] == "branch_only"])
   if not panels:
     return None
@@ -162,7 +163,8 @@ def steps_to_solve(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure 
       axes.scatter(at, row["branch_step"] if solved else row["steps"], s=26, marker="o" if solved else "^", edgecolor="black",
                    facecolor="0.4" if solved else "white", zorder=3)
     learned = [(length, step) for length, same in by_length if (step := median_step(same)) < math.inf]
-    axes.plot(*zip(*learned), color="0.5", lw=1.2, marker="_", ms=14, label="median, where most seeds learn it")
+    if len(learned) > 1:
+      axes.plot(*zip(*learned), color="0.5", lw=1.2, marker="_", ms=14, label="median, where most seeds learn it")
     axes.axhline(max(row["steps"] for row in rows), color="black", ls=(0, (1, 3)), lw=1, label="budget")
     in_steps(axes)
     axes.set_xticks([length for length, _ in by_length])

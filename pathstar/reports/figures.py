@@ -100,17 +100,19 @@ def in_steps(axes) -> None:
 
 
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match on held-out problems by way of training (crosses: training ones). One cluster a topology and model; points are seeds."""
+  """Exact match on held-out problems by way of training (circles: seeds; crosses: on training problems). A cluster a topology and model."""
   runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
   if not runs or _by_examples(runs):
     return None  # examples() draws it
   if side_by_side(runs):
     return None  # leaderboard() draws them
   alike = ("problem", "architecture", "method")
-  more = apart(runs, *alike, "parameters")  # what one way of training alone does not tell
   size = lambda row: [f"{row['parameters'] / 1e3:,.0f}k"]
   if by_field(told := apart(runs, *alike)) != told:
     more, size = by_field(told), lambda row: []
+  else:  # several config fields: the number of parameters stands for them, if it tells all
+    besides = apart(runs, *alike, "parameters")
+    more = [name for name in told if name in besides or ("." not in name and name != "parameters")]
   clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], *size(row), *(
       in_words(name, value) for name in more if (value := parts(row)[name]) != "")]))
   methods = ordered(method(row) for row in runs)
@@ -127,22 +129,25 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
         at = x + (m - (len(methods) - 1) / 2) * width
         axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, **styles[name],
                  label=name if name not in axes.get_legend_handles_labels()[1] else None)
-        spread = np.linspace(-0.25, 0.25, len(scores)) * width if len(scores) > 1 else [0]
-        axes.scatter(at + np.array(spread), scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
+        at += np.linspace(-0.3, 0.3, len(scores)) * width if len(scores) > 1 else np.zeros(1)
+        beside = width / (3.6 * max(2, len(scores)))  # so that no cross hides its circle
+        axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
         train = defined([row for row in rows if method(row) == name], "exact_match_train")
         if len(train) == len(scores):
           for color, line in (("white", 2.2), ("black", 0.8)):
-            axes.scatter(at + np.array(spread), train, s=16, marker="x", color=color, lw=line, zorder=5)
+            axes.scatter(at + beside / 2, train, s=16, marker="x", color=color, lw=line, zorder=5)
   axes.set_xticks(range(len(clusters)), clusters, fontsize=8)
   axes.set_ylim(0, 1.04)
   axes.set_ylabel("exact match on held-out problems")
   axes.spines[["top", "right"]].set_visible(False)
-  top_legend(figure, *axes.get_legend_handles_labels(), len(methods) + 1, 9)
+  axes.scatter([], [], s=16, facecolor="white", edgecolor="black", lw=0.8, label="a seed")
+  axes.scatter([], [], s=16, marker="x", color="black", lw=0.8, label="a seed, training problems")
+  top_legend(figure, *axes.get_legend_handles_labels(), len(methods) + 3, 9)
   return figure
 
 
 def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
-  """Accuracy of each position of the answer during training. Thin lines are seeds, thick ones their median; of a long answer some."""
+  """Accuracy of each position of the answer during training (thin: seeds; thick: their median; dotted: a guess). Of a long answer some."""
   found = by_position(row for row in curves if isinstance(row["position"], int))
   panels = {key: rows for key, rows in groups(runs).items() if any((row["run_id"], 0) in found for row in rows)}
   if not panels:
@@ -222,7 +227,10 @@ def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[
 
 
 def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Exact match over degree and length. Mean over seeds, and how many of them reach 95 %. Of all settings, in at most `most` panels."""
+  """Exact match over degree and length (mean of the seeds, and how many of them reach 95 %; hatched: not run).
+
+  Of all settings, in at most `most` panels.
+  """
   solved = lambda same: f"{sum(score >= SOLVED for score in defined(same, 'exact_match_test'))}/{len(same)}"
   return draw_maps(over_grid(runs), most, lambda same: mean(same, "exact_match_test"), solved)
 

@@ -99,17 +99,17 @@ def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Fi
 
 
 def success_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Share of seeds that solve each degree and length. Those whose exact match on held-out problems reaches 95 %."""
+  """Share of seeds that solve each degree and length (exact match of 95 % on held-out problems; hatched: not run)."""
   return _maps(runs, most, "exact_match_test", _solved)
 
 
 def branch_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Accuracy of the first move over degree and length. Mean over seeds."""
+  """Accuracy of the first move over degree and length (mean of the seeds; hatched: not run)."""
   return _maps(runs, most, "branch_accuracy")
 
 
 def cheat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """How often a wrong arm is followed, over degree and length. Mean over seeds; empty at length 3, where it is not defined."""
+  """How often a wrong arm is followed, over degree and length (mean of the seeds; hatched: not run, or no inner nodes)."""
   return _maps(runs, most, "cheat_accuracy")
 
 

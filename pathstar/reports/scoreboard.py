@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
-from pathstar.reports.checks import is_early
-from pathstar.reports.claims import CLAIMS, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
+from pathstar.reports.checks import is_early, margin
+from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
 from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_csv, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
@@ -107,7 +107,8 @@ def summary(reports: Sequence[Report]) -> str:
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}](#claim-{claim.number})", claim.text
-    said_of = [((_scale(report), lot), _where(report) + of_several(report[0]), said)
+    link = lambda folder: f"[{folder.name}]({folder.name}/README.md): "
+    said_of = [((_scale(report), lot), link(report[0]) + _where(report) + of_several(report[0]), said)
                for report, _ in own for lot, said in lots(claim, report[1]).items()]
     told = {place for place, *_ in said_of}
     said_of += [(place, place[0], None) for place in elsewhere if place not in told]
@@ -117,6 +118,15 @@ def summary(reports: Sequence[Report]) -> str:
       rows.append([number, _of_lot(text, lot), where, counted, f"{held} of {of}" if of else ""])
       text = "The same."
   return _lines(["claim", "what it says", "where", "runs that agree", "other runs"], rows)
+
+
+def held_out(reports: Sequence[Report]) -> str:
+  """In a sentence: how many next-token runs of length 5 and more are above a guess on held-out problems."""
+  claim = CLAIMS[0]
+  runs = [row for _, rows, _ in reports for row in claim.about(rows) if row["status"] == "done" and claim.lot(row) == LONG]
+  above = sum(row["exact_match_test"] > row["chance"] + margin(row) for row in runs)
+  return (f"Of all {len(runs)} next-token runs at length 5 and more {above or 'none'} is above a guess on problems that training has "
+          "not seen: those that do not agree with claim 1 are off a guess on training problems, or below it.")
 
 
 def graphs(reports: Sequence[Report]) -> str:
@@ -227,7 +237,7 @@ def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
           "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
           "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
-      summary(reports), "## The paper's graphs", "",
+      textwrap.fill(held_out(reports), 130), "", summary(reports), "## The paper's graphs", "",
       textwrap.fill((
           "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
           "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
