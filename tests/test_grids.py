@@ -73,7 +73,7 @@ def test_how_short_has_a_bound_and_does_without_curves():
 
 def test_a_report_has_it(tmp_path):
   report.write(tmp_path / "length", "length", *by_width(), {})
-  assert "![How short a path must be before next-token training plans](how_short.png)" in (tmp_path / "length" / "README.md").read_text()
+  assert "](how_short.png)" in (tmp_path / "length" / "README.md").read_text()
 
 
 def whole(degrees=(2, 3, 5), lengths=(3, 4, 5)):

@@ -31,10 +31,12 @@ def _planned(same: Sequence[dict]) -> float:
 
 
 def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """How short a path must be before next-token training plans. By length and width: exact match, seeds that plan, and when they begin to.
+  """How short a path must be before next-token training plans (at length 3 an arm has no inner node that could be followed).
+
+  By length and width: exact match, seeds that plan, and when they begin to.
 
   The last has a line a seed, from the step at which it follows edges, into a wrong arm too (98 %), to that from which on it plans, or to a
-  triangle at its last step if it doesn't. At length 3 an arm has no inner node by which following could be seen.
+  triangle at its last step if it doesn't.
   """
   rows = [row for row in _planners(runs) if defined([row], _WIDTH)]
   kinds = [lot for lot in by(rows, lambda row: (row["degree"], row["architecture"])).values() if len({row[_WIDTH] for row in lot}) > 1]
@@ -70,6 +72,9 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
       axes.set_xlabel("length")
     titled(scores, title)
     titled(steps, "filled: follows edges; open: plans; triangle: does not")
+  drawn = [axes.get_ylim() for axes in grid[2::3] if axes.get_visible()]
+  for axes in grid[2::3] if drawn else ():
+    axes.set_ylim(min(low for low, _ in drawn), max(high for _, high in drawn))
   named = {label: handle for axes in grid[::3] for handle, label in zip(*axes.get_legend_handles_labels())}
   top_legend(figure, list(named.values()), list(named), 4, 9)
   return figure
