@@ -157,6 +157,8 @@ def both_or_neither(runs):
     low, high = sorted((row["exact_match_test"], row["exact_match_train"]))
     if low >= SOLVED:
       return "both"
+    if row["exact_match_train"] > row["exact_match_test"] + NEAR and high >= SOLVED:
+      return "train alone"
     if high > row["chance"] + NEAR:
       return "both in part"
     return "neither" if high >= row["chance"] - margin(row) else below
