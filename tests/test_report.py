@@ -72,7 +72,8 @@ def test_every_report_of_a_claims_config_has_a_line(tmp_path):
         "command": "pathstar sweep --config=configs/claims/failure.py:scale=paper --workdir=runs/x", "devices": [device]})
   lines = [line for line in scoreboard.summary(scoreboard.read(tmp_path)).splitlines() if line.startswith("| [1]")]
   assert len(lines) == 2 and all("| 1 of 1 (21 to 100 %) |" in line for line in lines)
-  assert "| CPU |" in lines[0] and "| NVIDIA H200 |" in lines[1]
+  where = [f"| [{name}]({name}/README.md): {at} |" for name, at in (("failure", "CPU"), ("failure_paper", "NVIDIA H200"))]
+  assert where[0] in lines[0] and where[1] in lines[1]
   board = scoreboard.markdown(scoreboard.read(tmp_path))
   assert "NVIDIA H200, 1 runs" in board and "| G(2,5) | 0.50; on train 0.50 | 1 of 1 (21 to 100 %) | 48 to 50 % |" in board
   line = "| [12](#claim-12) | Teacherless training learns addition from fewer examples. |  | no report of its own |  |"
@@ -89,7 +90,15 @@ def test_other_reports_and_earlier_settings_are_counted_by_the_same_check(tmp_pa
   assert (f"[failure_first](failure_first/README.md) 0 {at.format(1)}; [timeline](timeline/README.md) 1 {at.format(2)}."
           in scoreboard.markdown(scoreboard.read(tmp_path)))
   told = scoreboard.summary(scoreboard.read(tmp_path))
-  assert "(length 5 and more). | CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in told
+  assert "(length 5 and more). | [failure](failure/README.md): CPU, the last of 2 settings | 1 of 1 (21 to 100 %) | 1 of 3 |" in told
+
+
+def test_how_many_runs_on_long_paths_are_above_a_guess_is_counted_on_held_out_problems(tmp_path):
+  rows = [run(), run(seed=1, exact_match_train=0.9), run(seed=2, exact_match_test=0.1), run(length=4, exact_match_test=0.9)]
+  report.write(tmp_path / "a", "a", rows, [], {})
+  assert scoreboard.held_out(scoreboard.read(tmp_path)).startswith("Of all 3 next-token runs at length 5 and more none is above a guess")
+  report.write(tmp_path / "b", "b", [run(exact_match_test=0.6)], [], {})
+  assert scoreboard.held_out(scoreboard.read(tmp_path)).startswith("Of all 4 next-token runs at length 5 and more 1 is above a guess")
 
 
 def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_path):
@@ -148,8 +157,8 @@ def test_a_claim_has_a_line_for_each_scale_even_within_one_report(tmp_path):
   lines = [line.split("|")[3:6] for line in scoreboard.summary(scoreboard.read(tmp_path)).splitlines() if line.startswith("| [1]")]
   rate = {"1 of 1": "1 of 1 (21 to 100 %)", "1 of 2": "1 of 2 (9 to 91 %)"}
   assert [[cell.strip() for cell in cells] for cells in lines] == [
-      ["CPU", rate["1 of 1"], ""], ["the paper's graphs, small model, CPU", rate["1 of 2"], "1 of 1"],
-      ["the paper's scale, CPU", rate["1 of 1"], ""]]
+      ["[a](a/README.md): CPU", rate["1 of 1"], ""], ["[a](a/README.md): the paper's graphs, small model, CPU", rate["1 of 2"], "1 of 1"],
+      ["[a](a/README.md): the paper's scale, CPU", rate["1 of 1"], ""]]
   [line] = [line for line in scoreboard.overview(scoreboard.read(tmp_path), "x").splitlines() if line.startswith("| [1]")]
   assert line.endswith("(length 5 and more). | 1 of 1 | 1 of 2 + 1 of 1 | 1 of 1 |")
   board = scoreboard.markdown(scoreboard.read(tmp_path))
