@@ -108,6 +108,16 @@ def test_what_was_run_on_a_part_of_the_grid_is_drawn_on_the_whole_and_the_rest_h
     assert unknown.tolist() == [[False] * 3, [True] * 3, [True] * 3] and partly.patch.get_hatch()
 
 
+def test_the_first_move_alone_has_no_map_of_exact_match_and_a_cell_without_a_score_is_hatched():
+  alone = [row | {"objective": "branch_only", "order": "forward"} for row in whole()]
+  assert figures.heat_map(alone) is None and grids.success_map(alone) is None and grids.branch_map(alone) is not None
+  lost = [row | dict.fromkeys(("exact_match_test", "branch_accuracy"), math.nan) if (row["degree"], row["length"]) == (2, 5) else row
+          for row in whole()]
+  assert texts(figures.heat_map(lost))["reversed, transformer"][2] == "0/3"
+  first = [row for row in whole() if row["order"] == "reversed" or row["degree"] == 2]
+  assert list(texts(figures.heat_map(first, most=1))) == ["reversed, transformer"]  # the whole grid before the part of one
+
+
 @pytest.mark.parametrize("given", [{"degrees": (2, 3)}, {"lengths": (4, 5)}])
 def test_of_less_than_a_grid_the_map_of_exact_match_is_enough(given):
   runs = whole(**given)

@@ -124,9 +124,9 @@ def _how_often(runs: Sequence[dict]) -> str:
   """How often runs saw their training examples, which tells whether train could differ from test."""
   if not (fixed := [row for row in runs if defined([row], "num_train")]):
     return ", where no example comes again, so that train is a second test set"
-  seen = sorted({f"{epochs:.2g}" for epochs in defined(fixed, "epochs")}, key=float)  # none in old reports
-  many = f", after {' to '.join(seen[::max(1, len(seen) - 1)])} epochs" if seen else ""
-  return many + ", so that train is a second test set" * (bool(seen) and float(seen[-1]) <= 1)
+  if len(seen := sorted(defined(fixed, "epochs"))) < len(fixed):
+    return ""  # an old report
+  return f", after {span(fixed, 'epochs', '.3g')} epochs" + ", so that train is a second test set" * (seen[-1] <= 1)
 
 
 @once_edges_are_followed
@@ -157,8 +157,8 @@ def both_or_neither(runs):
     low, high = sorted((row["exact_match_test"], row["exact_match_train"]))
     if low >= SOLVED:
       return "both"
-    if row["exact_match_train"] > row["exact_match_test"] + NEAR and high >= SOLVED:
-      return "train alone"
+    if row["exact_match_train"] > row["exact_match_test"] + NEAR:
+      return "train more than test"
     if high > row["chance"] + NEAR:
       return "both in part"
     return "neither" if high >= row["chance"] - margin(row) else below
@@ -179,9 +179,8 @@ def both_or_neither(runs):
 def later_first(runs):
   held, of, ties, said, cases = 0, 0, 0, [], []
   for (problem, _, name, *_), rows in groups(runs).items():
-    # Without the last node, the goal: it is a copy from the question.
-    steps = [[row[f"position_{k}_step_95"] for k in range(1, answer_length(row) - 1)] for row in rows]
-    solved = [run for run in steps if not any(map(math.isnan, run))]
+    steps = [[row[f"position_{k}_step_95"] for k in range(1, answer_length(row))] for row in rows]
+    solved = [run[:-1] for run in steps if not any(map(math.isnan, run))]  # without the goal: it is a copy from the question
     apart = [run for run in solved if len(set(run)) > 1]  # that all is learned between two evaluations says nothing of an order
     later = sum(run[0] > run[-1] and run == sorted(run, reverse=True) for run in apart)
     held, of = held + later, of + len(apart)
@@ -189,7 +188,7 @@ def later_first(runs):
     middle = [statistics.median(position) for position in zip(*solved)]
     order = [f"{k + 1} at step {step:.0f}" for k, step in reversed(list(enumerate(middle)))]
     said.append(", ".join([f"{name} {problem}, {len(solved)} of {len(rows)} seeds solved", *order]))
-    cases.append(Case(f"{problem}, {name}", ", ".join(order) or "not solved", later, len(apart)))
+    cases.append(Case(f"{problem}, {name}", ", ".join(order) or ("the goal alone" if solved else "not solved"), later, len(apart)))
   return Told(held, of, f"position, and median step of 95 % accuracy: {'; '.join(said)}. Positions learned at once in {ties} runs", cases)
 
 

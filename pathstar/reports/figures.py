@@ -101,7 +101,7 @@ def in_steps(axes) -> None:
 
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match on held-out problems by way of training (circles: seeds; crosses: on training problems). A cluster a topology and model."""
-  runs = [row for row in runs if score_of(row) == "exact_match_test"]  # steps_to_solve() draws the others
+  runs = with_answers(runs)  # steps_to_solve() draws the others
   if not runs or _by_examples(runs):
     return None  # examples() draws it
   if side_by_side(runs):
@@ -113,8 +113,10 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   else:  # several config fields: the number of parameters stands for them, if it tells all
     besides = apart(runs, *alike, "parameters")
     more = [name for name in told if name in besides or ("." not in name and name != "parameters")]
-  clusters = by(runs, lambda row: "\n".join([row["problem"], row["architecture"], *size(row), *(
-      in_words(name, value) for name in more if (value := parts(row)[name]) != "")]))
+  name_of = lambda row: "\n".join([row["problem"], row["architecture"], *size(row), *(
+      in_words(name, value) for name in more if (value := parts(row)[name]) != "")])
+  # Sizes of one way of training may be alike in thousands and not in all digits.
+  clusters = by(runs, lambda row: (name_of(row), row["parameters"] if "parameters" in told else None))
   methods = ordered(method(row) for row in runs)
   styles = _bar_style(methods)
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
@@ -127,21 +129,18 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
       scores = defined([row for row in rows if method(row) == name], "exact_match_test")
       if scores:
         at = x + (m - (len(methods) - 1) / 2) * width
-        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, **styles[name],
-                 label=name if name not in axes.get_legend_handles_labels()[1] else None)
+        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, label=name, **styles[name])
         at += np.linspace(-0.3, 0.3, len(scores)) * width if len(scores) > 1 else np.zeros(1)
         beside = width / (3.6 * max(2, len(scores)))  # so that no cross hides its circle
-        axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4)
+        axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4, label="a seed")
         train = defined([row for row in rows if method(row) == name], "exact_match_train")
         if len(train) == len(scores):
           for color, line in (("white", 2.2), ("black", 0.8)):
-            axes.scatter(at + beside / 2, train, s=16, marker="x", color=color, lw=line, zorder=5)
-  axes.set_xticks(range(len(clusters)), clusters, fontsize=8)
+            axes.scatter(at + beside / 2, train, s=16, marker="x", color=color, lw=line, zorder=5, label="a seed, training problems")
+  axes.set_xticks(range(len(clusters)), [name for name, _ in clusters], fontsize=8)
   axes.set_ylim(0, 1.04)
   axes.set_ylabel("exact match on held-out problems")
   axes.spines[["top", "right"]].set_visible(False)
-  axes.scatter([], [], s=16, facecolor="white", edgecolor="black", lw=0.8, label="a seed")
-  axes.scatter([], [], s=16, marker="x", color="black", lw=0.8, label="a seed, training problems")
   top_legend(figure, *axes.get_legend_handles_labels(), len(methods) + 3, 9)
   return figure
 
@@ -185,17 +184,18 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   return figure
 
 
-def over_grid(runs: Sequence[dict]) -> dict[str, list[dict]]:
+def over_grid(runs: Sequence[dict], fewest: int = 2) -> dict[str, list[dict]]:
   """Title -> runs of one architecture and way of training, alike in all but degree, length and seed.
 
-  If some lot is on several of both degree and length, all that are on several of either; else none.
+  Those on `fewest` degrees and lengths first. If there are none, nothing; else also those on several degrees or lengths.
   """
   lots = {f"{name}, {architecture}" + (f"\n{more}" if more else ""): lot
           for (architecture, name), rows in by(on_grid(paths(runs)), lambda row: (row["architecture"], method(row))).items()
           for more, lot in split(rows, "degree", "length").items()}
-  several = lambda lot, name: len({row[name] for row in lot}) > 1
-  grids = any(several(lot, "degree") and several(lot, "length") for lot in lots.values())
-  return {title: lot for title, lot in lots.items() if grids and (several(lot, "degree") or several(lot, "length"))}
+  sizes = {title: [len({row[name] for row in lot}) for name in ("degree", "length")] for title, lot in lots.items()}
+  whole = [title for title, size in sizes.items() if min(size) >= fewest]
+  parts = [title for title, size in sizes.items() if title not in whole and max(size) > 1]
+  return {title: lots[title] for title in (*whole, *parts)} if whole else {}
 
 
 def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[list[dict]], float],
@@ -204,18 +204,19 @@ def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[
 
   All panels have the same cells; those without a value are hatched.
   """
+  panels = dict(list(panels.items())[:most])
   if not panels:
     return None
-  figure, grid = grid_of(len(panels) if most is None else min(most, len(panels)))
+  figure, grid = grid_of(len(panels))
   degrees, lengths = (sorted({row[name] for rows in panels.values() for row in rows}) for name in ("degree", "length"))
-  for axes, (title, rows) in zip(grid, panels.items()):  # as many as there are axes
+  for axes, (title, rows) in zip(grid, panels.items()):
     cells = by(rows, lambda row: (row["degree"], row["length"]))
     values = {cell: value(same) for cell, same in cells.items()}
     image = np.array([[values.get((d, l), math.nan) for l in lengths] for d in degrees])
     axes.patch.set(hatch="///", edgecolor="0.75", linewidth=0)
     axes.imshow(image, vmin=0, vmax=1, cmap="Greys", aspect="auto", origin="lower")
     for (d, l), same in cells.items():
-      shown = [] if math.isnan(values[d, l]) and words is None else [f"{values[d, l]:.2f}", *([words(same)] if words else [])]
+      shown = [*([] if math.isnan(values[d, l]) else [f"{values[d, l]:.2f}"]), *([words(same)] if words else [])]
       axes.text(lengths.index(l), degrees.index(d), "\n".join(shown), ha="center", va="center", fontsize=8,
                 color="white" if values[d, l] > 0.6 else "black")
     axes.set_xticks(range(len(lengths)), lengths)
@@ -227,12 +228,17 @@ def draw_maps(panels: dict[str, list[dict]], most: int | None, value: Callable[[
 
 
 def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Exact match over degree and length (mean of the seeds, and how many of them reach 95 %; hatched: not run).
+  """Exact match over degree and length (mean of the seeds, and how many of them reach 95 %; hatched: no score).
 
   Of all settings, in at most `most` panels.
   """
   solved = lambda same: f"{sum(score >= SOLVED for score in defined(same, 'exact_match_test'))}/{len(same)}"
-  return draw_maps(over_grid(runs), most, lambda same: mean(same, "exact_match_test"), solved)
+  return draw_maps(over_grid(with_answers(runs)), most, lambda same: mean(same, "exact_match_test"), solved)
+
+
+def with_answers(runs: Sequence[dict]) -> list[dict]:
+  """Runs of which exact match says what they learned: not those of which the branch token alone was scored."""
+  return [row for row in runs if score_of(row) == "exact_match_test"]
 
 
 def _by_examples(runs: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:

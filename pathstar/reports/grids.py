@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from pathstar.reports.checks import FOLLOWS, margin, plans
-from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, in_steps, over_grid, seeds_line, titled, top_legend
+from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, in_steps, over_grid, seeds_line, titled, top_legend, with_answers
 from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, on_grid, paths, split
 
 _WIDTH = "model.width"
@@ -98,23 +98,22 @@ def _spans(axes, number: int, at: float, seeds: Sequence[dict], points: dict) ->
 
 def _maps(runs: Sequence[dict], most: int | None, column: str, value=None) -> Figure | None:
   """Maps of those ways of training for which the column is defined; its mean, or another value of a cell's runs. None without a grid."""
-  lots = {title: lot for title, lot in over_grid(runs).items() if defined(lot, column)}
-  large = lambda lot: all(len({row[name] for row in lot}) >= _FEWEST for name in ("degree", "length"))
-  return draw_maps(lots if any(map(large, lots.values())) else {}, most, value or (lambda same: mean(same, column)))
+  lots = {title: lot for title, lot in over_grid(runs, _FEWEST).items() if defined(lot, column)}
+  return draw_maps(lots, most, value or (lambda same: mean(same, column)))
 
 
 def success_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
   """Share of seeds that solve each degree and length (exact match of 95 % on held-out problems; hatched: not run)."""
-  return _maps(runs, most, "exact_match_test", _solved)
+  return _maps(with_answers(runs), most, "exact_match_test", _solved)
 
 
 def branch_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """Accuracy of the first move over degree and length (mean of the seeds; hatched: not run)."""
+  """Accuracy of the first move over degree and length (mean of the seeds; hatched: no score)."""
   return _maps(runs, most, "branch_accuracy")
 
 
 def cheat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
-  """How often a wrong arm is followed, over degree and length (mean of the seeds; hatched: not run, or no inner nodes)."""
+  """How often a wrong arm is followed, over degree and length (mean of the seeds; hatched: no score, or no inner nodes)."""
   return _maps(runs, most, "cheat_accuracy")
 
 

@@ -121,12 +121,12 @@ def summary(reports: Sequence[Report]) -> str:
 
 
 def held_out(reports: Sequence[Report]) -> str:
-  """In a sentence: how many next-token runs of length 5 and more are above a guess on held-out problems."""
+  """In a sentence: how many next-token runs of length 5 and more are above a guess on held-out problems; nothing if there are none."""
   claim = CLAIMS[0]
   runs = [row for _, rows, _ in reports for row in claim.about(rows) if row["status"] == "done" and claim.lot(row) == LONG]
   above = sum(row["exact_match_test"] > row["chance"] + margin(row) for row in runs)
-  return (f"Of all {len(runs)} next-token runs at length 5 and more {above or 'none'} is above a guess on problems that training has "
-          "not seen: those that do not agree with claim 1 are off a guess on training problems, or below it.")
+  told = f"{above or 'none'} {'are' if above > 1 else 'is'} above a guess on problems that training has not seen."
+  return f"Of all {len(runs)} next-token runs at length 5 and more {told}" if runs else ""
 
 
 def graphs(reports: Sequence[Report]) -> str:
@@ -237,7 +237,7 @@ def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
           "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
           "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
-      textwrap.fill(held_out(reports), 130), "", summary(reports), "## The paper's graphs", "",
+      *([held_out(reports), ""] if held_out(reports) else []), summary(reports), "## The paper's graphs", "",
       textwrap.fill((
           "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
           "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
