@@ -124,9 +124,9 @@ def _how_often(runs: Sequence[dict]) -> str:
   """How often runs saw their training examples, which tells whether train could differ from test."""
   if not (fixed := [row for row in runs if defined([row], "num_train")]):
     return ", where no example comes again, so that train is a second test set"
-  if len(seen := sorted(defined(fixed, "epochs"))) < len(fixed):
+  if len(seen := defined(fixed, "epochs")) < len(fixed):
     return ""  # an old report
-  return f", after {span(fixed, 'epochs', '.3g')} epochs" + ", so that train is a second test set" * (seen[-1] <= 1)
+  return f", after {span(fixed, 'epochs', '.3g')} epochs" + ", so that train is a second test set" * (max(seen) <= 1)
 
 
 @once_edges_are_followed

@@ -107,8 +107,7 @@ def summary(reports: Sequence[Report]) -> str:
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}](#claim-{claim.number})", claim.text
-    link = lambda folder: f"[{folder.name}]({folder.name}/README.md): "
-    said_of = [((_scale(report), lot), link(report[0]) + _where(report) + of_several(report[0]), said)
+    said_of = [((_scale(report), lot), f"{_link(report[0])}: {_where(report)}{of_several(report[0])}", said)
                for report, _ in own for lot, said in lots(claim, report[1]).items()]
     told = {place for place, *_ in said_of}
     said_of += [(place, place[0], None) for place in elsewhere if place not in told]
@@ -164,7 +163,7 @@ def markdown(reports: Sequence[Report]) -> str:
     parts += [] if own else ["Not run.", ""]
     if others:
       parts += ["Other runs, by the same check: " + "; ".join(
-          f"[{folder.name}]({folder.name}/README.md) " + ", ".join(
+          f"{_link(folder)} " + ", ".join(
               f"{one.held} of {one.of}" + f" at {lot}" * bool(lot) for lot, one in lots(claim, runs).items() if one.of)
           for (folder, runs, _), _ in others) + ".", ""]
   return "\n".join(parts)
@@ -181,9 +180,13 @@ def _section(report: Report, said: Verdict) -> list[str]:
   head = ["setting", claim.measured, *["runs that agree"] * counted, *["the paper"] * compared]
   rows = [[case.setting, case.measured, *[_rate(case.held, case.of) if case.of else ""] * counted, *[at(case)] * compared]
           for case in said.cases]
-  return [f"[{name}]({name}/README.md): **{'; '.join(words)}**. {_setting(report)}.", "",
+  return [f"{_link(folder)}: **{'; '.join(words)}**. {_setting(report)}.", "",
           *([_lines(head, rows)] if rows else [said.found, ""]),
           *([f"![{claim.text}]({name}/{claim.figure}.png)", ""] if (folder / f"{claim.figure}.png").exists() else [])]
+
+
+def _link(folder: pathlib.Path) -> str:
+  return f"[{folder.name}]({folder.name}/README.md)"
 
 
 def _where(report: Report) -> str:
@@ -237,7 +240,7 @@ def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
           "A run that has not learned to follow edges, and is no better than a guess, decides nothing of claims 1, 3 and 4, a rule that "
           "came with the first runs of that kind; it has a line in their tables, and counts in claim 2, where only the inner nodes of an "
           "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
-      *([held_out(reports), ""] if held_out(reports) else []), summary(reports), "## The paper's graphs", "",
+      *(f"{said}\n" for said in [held_out(reports)] if said), summary(reports), "## The paper's graphs", "",
       textwrap.fill((
           "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
           "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
