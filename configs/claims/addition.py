@@ -4,14 +4,13 @@
     pathstar sweep --config=configs/claims/addition.py:scale=paper --workdir=runs/addition_paper
     pathstar sweep --config=configs/claims/addition.py:scale=cpu,part=objectives --workdir=runs/addition_objectives
 
-Sums of 3 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no
+Sums of 3, 4 and 5 digits, written from their first digit or from their last (`objective.order`); `exact_match` on sums that no
 training example holds, against `data.num_train`. Expected: teacherless is above next_token at the same number of
-examples. cpu: three plain blocks, 96 runs, about 35 minutes on two cores; results/addition is of four of the six numbers of examples,
---only data.num_train=1000,2000,4000,8000. paper: 5 digits and the 12-layer model, 3 hours on an H200 (by `pathstar plan`, at 9 % of its
-peak).
+examples. cpu: three plain blocks, 288 runs, about 150 minutes on two cores; in parts, into one folder: `--only task.digits=3`.
+paper: 5 digits and the 12-layer model, 3 hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 
-part=objectives: is it so of the other objectives? All that are in the registry, with their defaults, on sums from their first digit;
-cpu: 336 runs, and with `--only objective.name=...` a part.
+part=objectives: is it so of the other objectives? All that are in the registry, with their defaults, on sums of 3 digits from their
+first one; cpu: 336 runs, and with `--only objective.name=...` a part.
 """
 
 from pathstar import scales
@@ -44,8 +43,10 @@ def get_config(arg: str = ""):
 
 def sweep(arg: str = ""):
   args = _arguments(arg)
-  sizes = [1000, 2000, 3000, 4000, 6000, 8000] if args.scale == "cpu" else [1000, 3000, 10_000, 30_000, 100_000]
+  digits, sizes = [5], [1000, 3000, 10_000, 30_000, 100_000]
+  if args.scale == "cpu":
+    digits, sizes = [3, 4, 5], [1000, 2000, 3000, 4000, 6000, 8000]
   methods = {"objective.name": ["next_token", "teacherless"], "objective.order": ["forward", "reversed"]}
   if args.part == "objectives":
-    methods = {"objective.name": [name for name, one in OBJECTIVES.items() if one.scores_all]}
-  return product(methods, {"data.num_train": sizes}, {"seed": range(args.num_seeds)})
+    digits, methods = digits[:1], {"objective.name": [name for name, one in OBJECTIVES.items() if one.scores_all]}
+  return product({"task.digits": digits}, methods, {"data.num_train": sizes}, {"seed": range(args.num_seeds)})

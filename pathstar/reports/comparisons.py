@@ -56,7 +56,6 @@ def needle(runs):
 
 
 def fewer_examples(runs):
-  held = of = compared = 0
   said, cases = [], []
   for order, rows in by(runs, lambda row: row["order"]).items():
     for more, lot in split(rows, "objective", "num_train").items():
@@ -65,13 +64,13 @@ def fewer_examples(runs):
         taught, free = (mean([r for r in same if r["objective"] == name], "exact_match_test") for name in ("next_token", "teacherless"))
         if math.isnan(taught - free):  # only one of them was trained on so many
           continue
-        if abs(taught - free) > NEAR:  # else the number of examples does not tell them apart
-          held, of = held + (free > taught), of + 1
-        compared += 1
+        differ = abs(taught - free) > NEAR  # else the number of examples does not tell them apart
         parts.append(f"{number:,}: {taught:.2f}, {free:.2f}")
-        cases.append(Case(f"{order}{', ' * bool(more)}{more}, {number:,} examples", f"{taught:.2f}, {free:.2f}"))
+        cases.append(Case(f"{order}{', ' * bool(more)}{more}, {number:,} examples", f"{taught:.2f}, {free:.2f}",
+                          int(differ and free > taught), int(differ)))
       said += [f"{order}{', ' * bool(more)}{more} " + "; ".join(parts)] * bool(parts)
   if not said:
     return Told(0, 0, "no number of examples was tried with both next_token and teacherless")
-  return Told(held, of, f"exact match by number of examples, next_token and teacherless: {'. '.join(said)}. In {of} of {compared} "
+  held, of = sum(case.held for case in cases), sum(case.of for case in cases)
+  return Told(held, of, f"exact match by number of examples, next_token and teacherless: {'. '.join(said)}. In {of} of {len(cases)} "
                         "comparisons they differ", cases)
