@@ -5,31 +5,50 @@ import math
 import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
-from pathstar.reports.checks import is_early, margin
+from pathstar.reports.checks import is_early, margin, one_in_degree
 from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
 from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_csv, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
 _TITLE = "# What was replicated"
-Report = tuple[pathlib.Path, list[dict], dict]  # folder, rows of runs.csv at one scale, provenance
+
+
+class Report(NamedTuple):
+  """A committed report, or those of its runs that are of one scale.
+
+  Attributes:
+    name: its folder, as seen from the page: `failure`, `objectives/ladder`.
+    runs: rows of its runs.csv.
+    source: its provenance.json.
+  """
+
+  name: str
+  folder: pathlib.Path
+  runs: list[dict]
+  source: dict
+
+  @property
+  def scale(self) -> str:
+    return scale_of(self.runs[0])
+
+  @property
+  def link(self) -> str:
+    return f"[{self.name}]({self.name}/README.md)"
 
 
 def read(root: pathlib.Path) -> list[Report]:
-  """All reports of runs in `root`, each once for every scale of its runs; the smallest scale first. Raises UserError if there is none."""
-  folders = sorted(file.parent for file in root.glob("*/runs.csv") if is_of_runs(file.parent))
-  found = [(folder, rows, workdir.read_json(folder / "provenance.json"))
+  """All reports of runs below `root`, each once for every scale of its runs; the smallest scale first. Raises UserError if there is none."""
+  folders = sorted(file.parent for file in root.rglob("runs.csv") if is_of_runs(file.parent))
+  found = [Report(folder.relative_to(root).as_posix(), folder, rows, workdir.read_json(folder / "provenance.json"))
            for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]
   if not found:
     raise UserError(f"scoreboard = {str(root)!r}: holds no report of runs (a folder with runs.csv)")
-  return sorted(found, key=lambda report: SCALES.index(_scale(report)))
-
-
-def _scale(report: Report) -> str:
-  return scale_of(report[1][0])
+  return sorted(found, key=lambda report: SCALES.index(report.scale))
 
 
 def _verdicts(reports: Sequence[Report]) -> list[tuple[list[tuple[Report, Verdict]], list[tuple[Report, Verdict]]]]:
@@ -41,12 +60,11 @@ def _verdicts(reports: Sequence[Report]) -> list[tuple[list[tuple[Report, Verdic
   for claim in CLAIMS:
     own, others = [], []
     for report in reports:
-      _, runs, source = report
-      made_for_it = is_made_for(claim, runs, source)
+      made_for_it = is_made_for(claim, report.runs, report.source)
       if not made_for_it and claim.compares:
         continue
-      said = verdict(claim, runs)
-      if made_for_it and "superseded_by" not in source:
+      said = verdict(claim, report.runs)
+      if made_for_it and "superseded_by" not in report.source:
         own.append((report, said))
       elif said.of:
         others.append((report, said))
@@ -72,9 +90,9 @@ def _counts(claim: Claim, reports: Iterable[Report]) -> dict[tuple[str, str], tu
   """How many runs agree with a claim, of those that can tell, in all of these reports, by scale and lot."""
   found = {}
   for report in reports:
-    for lot, said in lots(claim, report[1]).items():
-      held, of = found.get((_scale(report), lot), (0, 0))
-      found[_scale(report), lot] = (held + said.held, of + said.of)
+    for lot, said in lots(claim, report.runs).items():
+      held, of = found.get((report.scale, lot), (0, 0))
+      found[report.scale, lot] = (held + said.held, of + said.of)
   return found
 
 
@@ -87,8 +105,8 @@ def overview(reports: Sequence[Report], page: str) -> str:
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     told, elsewhere = collections.defaultdict(list), _counts(claim, [report for report, _ in others])
     for report, _ in own:
-      for lot, said in lots(claim, report[1]).items():
-        told[_scale(report), lot].append(f"{said.held} of {said.of}" if said.of else said.word)
+      for lot, said in lots(claim, report.runs).items():
+        told[report.scale, lot].append(f"{said.held} of {said.of}" if said.of else said.word)
     text = claim.text
     for lot in dict.fromkeys([lot for _, lot in (*told, *elsewhere)] or [""]):
       beside = {scale: f" + {held} of {of}" for scale in SCALES for held, of in [elsewhere.get((scale, lot), (0, 0))] if of}
@@ -101,14 +119,14 @@ def overview(reports: Sequence[Report], page: str) -> str:
 def summary(reports: Sequence[Report]) -> str:
   """Markdown: a line a claim, report of its config, scale, and lot of runs."""
   rows = []
-  before = {(folder, source["superseded_by"]) for folder, _, source in reports if "superseded_by" in source}  # each once, at any scale
+  before = {(one.name, one.source["superseded_by"]) for one in reports if "superseded_by" in one.source}  # each once, at any scale
   earlier = collections.Counter(name for _, name in before)
-  of_several = lambda folder: f", the last of {earlier[folder.name] + 1} settings" if earlier[folder.name] else ""
+  of_several = lambda name: f", the last of {earlier[name] + 1} settings" if earlier[name] else ""
   for claim, (own, others) in zip(CLAIMS, _verdicts(reports)):
     elsewhere = _counts(claim, [report for report, _ in others])
     number, text = f"[{claim.number}](#claim-{claim.number})", claim.text
-    said_of = [((_scale(report), lot), f"{_link(report[0])}: {_where(report)}{of_several(report[0])}", said)
-               for report, _ in own for lot, said in lots(claim, report[1]).items()]
+    said_of = [((report.scale, lot), f"{report.link}: {_where(report)}{of_several(report.name)}", said)
+               for report, _ in own for lot, said in lots(claim, report.runs).items()]
     told = {place for place, *_ in said_of}
     said_of += [(place, place[0], None) for place in elsewhere if place not in told]
     for place, where, said in said_of or [(("", ""), "", None)]:
@@ -122,17 +140,21 @@ def summary(reports: Sequence[Report]) -> str:
 def held_out(reports: Sequence[Report]) -> str:
   """In a sentence: how many next-token runs of length 5 and more are above a guess on held-out problems; nothing if there are none."""
   claim = CLAIMS[0]
-  runs = [row for _, rows, _ in reports for row in claim.about(rows) if row["status"] == "done" and claim.lot(row) == LONG]
-  above = sum(row["exact_match_test"] > row["chance"] + margin(row) for row in runs)
-  told = f"{above or 'none'} {'are' if above > 1 else 'is'} above a guess on problems that training has not seen."
-  return f"Of all {len(runs)} next-token runs at length 5 and more {told}" if runs else ""
+  runs = [(report.name, row) for report in reports for row in claim.about(report.runs)
+          if row["status"] == "done" and claim.lot(row) == LONG and one_in_degree(row)]
+  above = [(name, row) for name, row in runs if row["exact_match_test"] > row["chance"] + margin(row)]
+  which = "; ".join(f"{name}, {problem}: " + ", ".join(f"{row['exact_match_test']:.2f}" for _, row in same)
+                    for (name, problem), same in by(above, lambda one: (one[0], one[1]["problem"])).items())
+  told = f"{len(above) or 'none'} {'are' if len(above) > 1 else 'is'} above it on problems that training has not seen"
+  return (f"Of all {len(runs)} next-token runs at length 5 and more in which a guess is right with 1/degree, {told}"
+          f"{f' ({which})' * bool(above)}." if runs else "")
 
 
 def graphs(reports: Sequence[Report]) -> str:
   """Markdown: a line for each of the paper's graphs, of a small model and of its own: exact match by way of training, with the number of
   seeds; of next_token on train too, and whether it follows edges and is even about the first move; minutes of training of all runs."""
-  runs = [row for _, rows, source in reports if "superseded_by" not in source
-          for row in on_grid(paths(rows)) if row["status"] == "done"]
+  runs = [row for report in reports if "superseded_by" not in report.source
+          for row in on_grid(paths(report.runs)) if row["status"] == "done"]
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
   scores = lambda rows: f"{mean(rows, score_of(rows[0])):.2f} ({len(rows)}{early(rows)})"
   entropy = lambda rows: f"{mean(rows, 'branch_entropy') / math.log(rows[0]['degree']):.2f}"
@@ -146,7 +168,8 @@ def graphs(reports: Sequence[Report]) -> str:
     model = lambda key: "" if key.architecture == "transformer" else f"{key.architecture} "
     alike = lambda name: groups([row for row in here if method(row) == name]).items()
     cell = lambda name, say: "; ".join(f"{model(key)}{say(rows)}" for key, rows in alike(name))
-    minutes = f"{sum(defined(here, 'train_seconds')) / 60:.0f}" if here else ""
+    shown = [row for row in here if method(row) in columns]
+    minutes = f"{sum(defined(shown, 'train_seconds')) / 60:.0f}" if shown else ""
     return [f"G({pair[0]},{pair[1]})", words, f"{1 / pair[0]:.2f}", *(cell(*column) for column in columns.values()), minutes]
 
   models = ((GRAPHS, "small"), (PAPER, "the paper's"))
@@ -163,41 +186,36 @@ def markdown(reports: Sequence[Report]) -> str:
     parts += [] if own else ["Not run.", ""]
     if others:
       parts += ["Other runs, by the same check: " + "; ".join(
-          f"{_link(folder)} " + ", ".join(
-              f"{one.held} of {one.of}" + f" at {lot}" * bool(lot) for lot, one in lots(claim, runs).items() if one.of)
-          for (folder, runs, _), _ in others) + ".", ""]
+          f"{report.link} " + ", ".join(
+              f"{one.held} of {one.of}" + f" at {lot}" * bool(lot) for lot, one in lots(claim, report.runs).items() if one.of)
+          for report, _ in others) + ".", ""]
   return "\n".join(parts)
 
 
 def _section(report: Report, said: Verdict) -> list[str]:
   """What one report says of a claim: verdict, table, figure."""
-  folder, runs, _ = report
-  claim, name = said.claim, folder.name
+  claim = said.claim
   words = [(f"{_rate(one.held, one.of)} agree" if one.of else one.word) + f" at {lot}" * bool(lot)
-           for lot, one in lots(claim, runs).items()]
+           for lot, one in lots(claim, report.runs).items()]
   at = lambda case: next((text for start, text in claim.paper_at.items() if case.setting.startswith(start)), "")
   counted, compared = any(case.of for case in said.cases), any(at(case) for case in said.cases)
   head = ["setting", claim.measured, *["runs that agree"] * counted, *["the paper"] * compared]
   rows = [[case.setting, case.measured, *[_rate(case.held, case.of) if case.of else ""] * counted, *[at(case)] * compared]
           for case in said.cases]
-  return [f"{_link(folder)}: **{'; '.join(words)}**. {_setting(report)}.", "",
+  return [f"{report.link}: **{'; '.join(words)}**. {_setting(report)}.", "",
           *([_lines(head, rows)] if rows else [said.found, ""]),
-          *([f"![{claim.text}]({name}/{claim.figure}.png)", ""] if (folder / f"{claim.figure}.png").exists() else [])]
-
-
-def _link(folder: pathlib.Path) -> str:
-  return f"[{folder.name}]({folder.name}/README.md)"
+          *([f"![{claim.text}]({report.name}/{claim.figure}.png)", ""] if (report.folder / f"{claim.figure}.png").exists() else [])]
 
 
 def _where(report: Report) -> str:
   """The scale of a report, if it is not that of a CPU's small graphs, and its hardware."""
-  devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in report[2].get("devices", ["unknown hardware"])}
-  return ", ".join(filter(None, (_scale(report), *sorted(devices))))
+  devices = {"CPU" if name.startswith("cpu:") else name.split(":", 1)[-1] for name in report.source.get("devices", ["unknown hardware"])}
+  return ", ".join(filter(None, (report.scale, *sorted(devices))))
 
 
 def _setting(report: Report) -> str:
   """In words: scale and hardware, number of runs and minutes, node ids, size of the models, and the note of a report."""
-  _, runs, source = report
+  runs = report.runs
   span = lambda numbers, form: " to ".join(dict.fromkeys(form(n) for n in (min(numbers), max(numbers))))
   minutes = sum(row["train_seconds"] for row in runs) / 60
   where = _where(report)
@@ -205,8 +223,8 @@ def _setting(report: Report) -> str:
            f"models of {span([row['parameters'] for row in runs], lambda n: f'{n / 1000:,.0f} thousand')} parameters"]
   if nodes := defined(paths(runs) or runs, "num_nodes"):
     parts.append(f"{span(nodes, str)} node ids")
-  if "note" in source:
-    parts.append(source["note"])
+  if "note" in report.source:
+    parts.append(report.source["note"])
   return "; ".join(parts)
 
 
@@ -226,7 +244,7 @@ def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
           "budgets (`pathstar/presets.py`), or, where it says so, a small model on the paper's graphs (`scale=graphs`); every claim's "
           "config has a setting of the paper's model, graphs and data too, for up to 100 epochs (`scale=paper`). Which scale a run is of "
           "goes by its graph, its node ids and the size of its model. The paper's numbers stand here as later work and notes on it quote "
-          "them. Reports of ways of training side by side (objectives/) are not counted.",
+          "them.",
           "Settings at the CPU scale were chosen by trials on the same test split, so that each way of training learns what it can in "
           "minutes, and for next-token prediction so that the cheat is learned well and the guess is even: they are a selection. Reports "
           "of earlier settings stay beside the last, whose line says so, and `other runs` counts, by the same check, every report that "
