@@ -15,9 +15,20 @@ Cell = dict[str, object]  # dotted field -> value
 
 
 def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
-  """Every combination. A mapping of lists stands for all combinations of their values."""
-  lists = [[{name: value} for value in values] for part in parts if isinstance(part, Mapping) for name, values in part.items()]
-  lists += [list(part) for part in parts if not isinstance(part, Mapping)]
+  """Every combination, the last part's values changing fastest. A mapping of lists stands for all combinations of their values.
+
+  Raises:
+    UserError: two parts set one field.
+  """
+  lists: list[list[Cell]] = []
+  for part in parts:
+    single = [[{name: value} for value in values] for name, values in part.items()] if isinstance(part, Mapping) else [list(part)]
+    for cells in single:
+      names, before = ({name: cell[name] for cell in many for name in cell} for many in (cells, itertools.chain(*lists)))
+      for name in names.keys() & before.keys():
+        raise UserError(f"product: {name} is set by two parts, to {before[name]!r} by one and to {names[name]!r} by a later one: must be "
+                        "set by one of them")
+      lists.append(cells)
   return [dict(itertools.chain.from_iterable(cell.items() for cell in cells)) for cells in itertools.product(*lists)]
 
 

@@ -1,6 +1,7 @@
 """Grid algebra, packs that form by themselves, and the frozen plan in a sweep's folder."""
 
 import json
+import re
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,6 +20,13 @@ def test_product_is_every_combination_first_names_slowest():
       {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
   assert product({"a": [1]}, [{"b": 2}, {"b": 3, "c": 4}]) == [{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}]
   assert product({"a": []}) == [] and product() == [{}]
+  assert product([{"a": 1}, {"a": 2}], {"b": [3, 4]})[:2] == [{"a": 1, "b": 3}, {"a": 1, "b": 4}]
+
+
+@pytest.mark.parametrize("parts", [[[{"a": 1}], {"a": [2]}], [{"a": [1]}, {"a": [2]}], [[{"b": 1}, {"a": 1}], [{"a": 2}, {"c": 1}]]])
+def test_no_part_of_a_product_is_overruled_by_another(parts):
+  with pytest.raises(UserError, match="product: a is set by two parts, to 1 by one and to 2 by a later one"):
+    product(*parts)
 
 
 def test_zipped_goes_side_by_side_and_refuses_lists_of_unequal_length():
@@ -140,6 +148,20 @@ def test_a_field_that_no_cell_uses_is_refused_by_name(base):
     plan(config.override(base, {"model.s5_state": 16}), cells, given=["model.s5_state"])
   with pytest.raises(UserError, match="cell 1 .*model.num_heads = 4: is not used by model.mixer = 'mamba'"):
     plan(base, product({"model.mixer": ["attention", "mamba"], "model.num_heads": [4]}))
+
+
+@pytest.mark.parametrize("cell, said", [
+    ({"model.rope_base": 100.0}, "model.rope_base = 100.0: changes nothing with model.positions = 'learned'"),
+    ({"model.inject": True}, "model.inject = True: changes nothing with model.num_loops = 1"),
+    ({"model.mixer": "mamba", "model.positions": "rope"}, "model.positions = 'rope': changes nothing with model.mixer = 'mamba'"),
+    ({"model.mixer": "s5_gated", "model.init": "mimetic"}, "model.init = 'mimetic': changes nothing with model.mixer = 's5_gated'"),
+    ({"optimizer.ssm_rate_factor": 0.1}, "optimizer.ssm_rate_factor = 0.1: changes nothing with model.mixer = 'attention'"),
+    ({"objective.name": "multi_token", "objective.k": 1, "objective.heads_weight": 0.5}, "objective.heads_weight = 0.5: must be 1 with"),
+])
+def test_no_cell_is_of_a_value_that_changes_nothing(base, cell, said):
+  with pytest.raises(UserError, match=re.escape(said)):
+    plan(config.override(base, {"model.positions": "learned"}), [{}, cell])
+
 
 
 def test_the_largest_pack_is_first(base):

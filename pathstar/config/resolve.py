@@ -118,7 +118,8 @@ def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None, re
 
   Args:
     config: a ConfigDict; or a mapping of dotted names, where what it lacks is at its default.
-    given: the fields that were set on purpose, which something must use; None: all that are not at their defaults.
+    given: the fields that were set on purpose, which something must use, and which must change something where they are not at their
+      defaults; None: all that are not, and that they are used is enough: a config file may set what its cells make use of.
     read_files: whether files with examples are read and checked; False: what is recorded of them stands.
 
   Raises:
@@ -145,6 +146,8 @@ def resolve(config: ConfigDict | Mapping, given: Iterable[str] | None = None, re
   for name in registry.set_on_purpose(flat) if given is None else given:
     if name not in resolved.fields:
       raise registry.unused(name, flat[name], flat)
+    if given is not None and (reason := _in_vain(resolved, name, flat[name])):
+      raise UserError(reason)
   _check_fit(resolved)
   return resolved
 
@@ -163,8 +166,16 @@ def check_used(base: ConfigDict, given: Iterable[str], configs: Iterable[Config]
   for name in sorted({*given, *registry.set_on_purpose(flat)}):
     if name not in (made if name in given else own):
       raise registry.unused(name, flat[name], flat)
-    if name in given and flat[name] != registry.schema()[name].default and all(name in one.model.idle for one in configs):
-      raise UserError(f"{name} = {shown(flat[name])}: changes nothing with {configs[0].model.idle[name]}")
+    reasons = [_in_vain(one, name, flat[name]) for one in configs if name in given]
+    if reasons and all(reasons):
+      raise UserError(reasons[0])
+
+
+def _in_vain(config: Config, name: str, value: Any) -> str:
+  """What is said of a field that is set and changes nothing as another stands; "": it may."""
+  found = config.model.idle
+  why = "" if value == registry.schema()[name].default else found.get(name) or found.get(f"{name}={value}")
+  return f"{name} = {shown(value)}: changes nothing with {why}" if why else ""
 
 
 def recorded(fields: Mapping[str, Any]) -> Config:

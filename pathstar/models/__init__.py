@@ -9,7 +9,7 @@ A mixer is a Linen module with a field `trunk` and its own config fields (with d
 One that can look where it is told says `any_mask = True`, and its __call__ takes `free_from` too, the position from which on a token sees
 all others, and not only those before it; and `beside`, with which tokens stand beside the sequence (LM.hidden_beside). A recurrence can't,
 and objectives that need it refuse it. One with a method `per_row(batch, time)` says how many sequences it wants in each row of x, one after
-another, and is told so.
+another, and is told so. What one takes no notice of it says in `ignores`: config fields, or values of them, as "model.positions=rope".
 Add one = one file + one line here.
 """
 

@@ -61,6 +61,7 @@ class Attention(nn.Module):
   """Mixer `attention`; its fields with defaults are config fields under `model.`. Cache: keys and values so far."""
 
   any_mask = True
+  ignores = ("optimizer.ssm_rate_factor",)
   architecture = "transformer"
   year, source = 2017, "Vaswani et al., arXiv 1706.03762"
 

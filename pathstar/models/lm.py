@@ -88,8 +88,10 @@ class LM:
 
   @property
   def idle(self) -> dict[str, str]:
-    """Config fields that change nothing as another stands, and that one."""
-    found = {} if self.fields.num_loops > 1 else {"model.inject": "model.num_loops = 1"}
+    """Config fields, or values of them (`model.positions=rope`), that change nothing as another field stands, and that one."""
+    found = dict.fromkeys(getattr(self.mixer, "ignores", ()), f"model.mixer = {self.fields.mixer!r}")
+    if self.fields.num_loops == 1:
+      found["model.inject"] = "model.num_loops = 1"
     if self.fields.positions not in ("rope", "both"):
       found["model.rope_base"] = f"model.positions = {self.fields.positions!r}"
     return found

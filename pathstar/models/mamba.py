@@ -41,6 +41,7 @@ _DT_FLOOR = 1e-4  # no initial step is below it, as in the reference implementat
 class Mamba(nn.Module):
   """Mixer `mamba`; its fields with defaults are config fields under `model.`. Cache: state and newest inputs of the convolution."""
 
+  ignores = ("model.positions=rope", "model.init=mimetic")
   year, source = 2023, "Gu and Dao, arXiv 2312.00752"
 
   trunk: Trunk

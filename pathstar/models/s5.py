@@ -132,6 +132,7 @@ class SSM(nn.Module):
 class S5(nn.Module):
   """Mixer `s5`; its fields with defaults are config fields under `model.`. Cache: the complex state (B, P)."""
 
+  ignores = ("model.positions=rope", "model.init=mimetic")
   year, source = 2022, "Smith et al., arXiv 2208.04933"
 
   trunk: Trunk

@@ -37,6 +37,7 @@ class MultiToken(NextToken):
     require(1 <= self.k <= most, "objective.k", self.k, f"between 1 and {most}, the tokens of the problem of {self.task}")
     require(self.k > 1 or not self.sequential, "objective.sequential", self.sequential, "False with objective.k = 1, the only head")
     require(self.heads_weight >= 0, "objective.heads_weight", self.heads_weight, "a number >= 0")
+    require(self.k > 1 or self.heads_weight == 1, "objective.heads_weight", self.heads_weight, "1 with objective.k = 1, the only head")
 
   def init(self, key: jax.Array, model) -> dict:
     keys = jax.random.split(key, self.k - 1)
