@@ -9,28 +9,28 @@ reversed for all but `s5`, which can't look edges up. `mixers=mamba+s5_gated` ch
 minutes on two cores. paper: 43 hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 """
 
-from pathstar import scales
+from pathstar import presets
 from pathstar.errors import choose
-from pathstar.sweep import product, zipped
+from pathstar.grid import product, zipped
 
 
 def _arguments(arg: str):
-  return scales.arguments(arg, num_seeds=3, mixers="")
+  return presets.arguments(arg, num_seeds=3, mixers="")
 
 
 def get_config(arg: str = ""):
-  return scales.base(_arguments(arg).scale)
+  return presets.base(_arguments(arg).scale)
 
 
 def sweep(arg: str = ""):
   args = _arguments(arg)
-  known = scales.ARCHITECTURES[args.scale]
+  known = presets.ARCHITECTURES[args.scale]
   mixers = args.mixers.split("+") if args.mixers else list(known)
   for mixer in mixers:
     choose("file argument mixers", mixer, known)
   if args.scale == "cpu":
-    graphs = scales.topologies([(2, 5)], [10])
+    graphs = presets.topologies([(2, 5)], [10])
   else:
-    graphs = scales.topologies([(2, 5), (5, 5)], scales.PAPER_NODES)
+    graphs = presets.topologies([(2, 5), (5, 5)], presets.PAPER_NODES)
   orders = zipped({"objective.name": ["next_token", "next_token"], "objective.order": ["forward", "reversed"]})
-  return product(graphs, scales.architectures(args.scale, *mixers), orders, {"seed": range(args.num_seeds)})
+  return product(graphs, presets.architectures(args.scale, *mixers), orders, {"seed": range(args.num_seeds)})

@@ -18,8 +18,8 @@ is of the setting before, four heads under AdamW, lengths 3 to 5). The recurrenc
 take Mamba 13 minutes a way of training, and gated S5 16.
 """
 
-from pathstar import scales
-from pathstar.sweep import chain, product, zipped
+from pathstar import presets
+from pathstar.grid import chain, product, zipped
 
 METHODS = zipped({
     "objective.name": ["next_token", "next_token", "teacherless"],
@@ -28,12 +28,12 @@ METHODS = zipped({
 
 
 def _arguments(arg: str):
-  read = lambda num_seeds: scales.arguments(arg, num_seeds, scales=("paper", "cpu"))
+  read = lambda num_seeds: presets.arguments(arg, num_seeds, scales=("paper", "cpu"))
   return read(5) if read(5).scale == "paper" else read(3)
 
 
 def get_config(arg: str = ""):
-  return scales.base(_arguments(arg).scale)
+  return presets.base(_arguments(arg).scale)
 
 
 def sweep(arg: str = ""):
@@ -41,12 +41,12 @@ def sweep(arg: str = ""):
   seeds = {"seed": range(args.num_seeds)}
   if args.scale == "paper":
     return product({"task.degree": [2, 3, 5, 10, 20], "task.length": [3, 5, 7, 10, 20]}, METHODS,
-                   scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
+                   presets.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
   topologies = [{"task.degree": degree, "task.length": length, "task.num_nodes": max(14, degree * (length - 1) + 2)}
                 for degree in (2, 3, 5) for length in (3, 4, 5, 7, 10)]
   # Edges of G(2,10) and G(5,10) are followed after 400 and 600 of these steps (seed 100).
-  transformer = product(topologies, scales.architectures("graphs", "attention"), {"train.num_steps": [1000]})
-  recurrences = [_longer(cell) for cell in product(topologies, scales.architectures("cpu", "s5_gated", "mamba"))]
+  transformer = product(topologies, presets.architectures("graphs", "attention"), {"train.num_steps": [1000]})
+  recurrences = [_longer(cell) for cell in product(topologies, presets.architectures("cpu", "s5_gated", "mamba"))]
   return product(chain(transformer, recurrences), METHODS, seeds)
 
 

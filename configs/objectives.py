@@ -21,11 +21,11 @@ many parameters are trained and kept. cpu: graphs of 16 node ids, G(5,5) of 24; 
 graphs and the two plain blocks of results/graphs, of which it shows whether they could plan if they were taught to.
 """
 
-from pathstar import scales
+from pathstar import presets
 from pathstar.config import override
 from pathstar.errors import choose, require
+from pathstar.grid import chain, product
 from pathstar.objectives import OBJECTIVES
-from pathstar.sweep import chain, product
 
 GRAPHS = ((2, 4), (2, 5), (2, 6), (3, 5), (2, 8), (5, 5))
 UNEQUAL = {"task.min_length": 3, "task.arm_lengths": "unequal"}  # each arm of a graph has 3 to 5 nodes: no goal at a known distance
@@ -69,7 +69,7 @@ RATES = (2e-3, 4e-3, 8e-3)
 
 
 def _arguments(arg: str):
-  args = scales.arguments(arg, num_seeds=5, scales=scales.SCALES, part="ladder", native="")
+  args = presets.arguments(arg, num_seeds=5, scales=presets.SCALES, part="ladder", native="")
   choose("file argument part", args.part, PARTS)
   require(args.scale != "graphs" or args.part == "ladder", "file argument part", args.part, "left out with scale=graphs")
   if args.native:
@@ -82,8 +82,8 @@ def _arguments(arg: str):
 def get_config(arg: str = ""):
   args = _arguments(arg)
   if args.native:
-    return override(scales.base("paper"), NATIVE[args.native]["fields"])
-  return override(scales.base(args.scale), {"train.num_steps": 2500, "eval.num_examples": 500} if args.scale == "cpu" else {})
+    return override(presets.base("paper"), NATIVE[args.native]["fields"])
+  return override(presets.base(args.scale), {"train.num_steps": 2500, "eval.num_examples": 500} if args.scale == "cpu" else {})
 
 
 def sweep(arg: str = ""):
@@ -100,10 +100,10 @@ def sweep(arg: str = ""):
   if args.part == "heads":
     return product([graph(2, 5)], {"objective.name": ["multi_token"], "objective.k": range(1, 7)}, seeds)
   if args.scale == "graphs":
-    return product(ways, [cell for cell in scales.graphs() if cell["model.mixer"] == "attention"], seeds)
+    return product(ways, [cell for cell in presets.graphs() if cell["model.mixer"] == "attention"], seeds)
   if args.part == "architectures":
     causal = [way for way in ways if OBJECTIVES[way["objective.name"]].mask == "causal"]
-    return product(causal, scales.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)
+    return product(causal, presets.architectures(args.scale, "mamba", "s5_gated"), [graph(2, 4), graph(2, 5)], seeds)
   if args.part == "variants":
     best = [way for way in ways if way["objective.name"] in ("next_token", "teacherless", "future_summary", "joint_multi_token")]
     return product(best, [graph(2, 5)], VARIANTS, seeds)

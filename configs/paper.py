@@ -12,7 +12,7 @@ Not run for so long yet: results/paper has 3000 to 6000 steps, on an H100 that t
 9 % of its peak. By the plan, a run of G(2,5) takes 26 minutes on one TPU v5e chip, at a quarter of its peak: 20 ms a step.
 """
 
-from pathstar import scales
+from pathstar import presets
 from pathstar.config import arguments, override
 from pathstar.errors import choose
 
@@ -27,9 +27,9 @@ def get_config(arg: str = ""):
   # num_nodes=0: as many as the graph has, but at least 50.
   args = arguments(arg, degree=2, length=5, mixer="attention", objective="next_token", num_nodes=0)
   choose("file argument objective", args.objective, OBJECTIVES)
-  choose("file argument mixer", args.mixer, scales.ARCHITECTURES["paper"])
-  config = scales.base("paper")
+  choose("file argument mixer", args.mixer, presets.ARCHITECTURES["paper"])
+  config = presets.base("paper")
   config.task.update(degree=args.degree, length=args.length, num_nodes=args.num_nodes or None)
   config.objective.name, config.objective.order = OBJECTIVES[args.objective]
-  [architecture] = scales.architectures("paper", args.mixer)
+  [architecture] = presets.architectures("paper", args.mixer)
   return override(config, architecture)

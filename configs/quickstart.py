@@ -17,8 +17,8 @@ each architecture are in architectures.py.
 """
 
 from pathstar.config import arguments, default
+from pathstar.grid import chain, product
 from pathstar.models import PRESETS
-from pathstar.sweep import chain, product
 
 UNSHARED = {"model.num_layers": 4, "model.num_loops": 1, "model.inject": False, "model.loop_embedding": False}
 

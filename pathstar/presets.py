@@ -88,7 +88,7 @@ def base(scale: str) -> ConfigDict:
 
 
 def plain_stack(scale: str) -> ConfigDict:
-  """As `base`; below the paper's scale the plain stack of configs/architectures.py, for claims that hang on following edges alone.
+  """As `base`, with the scale's transformer: below the paper's a plain stack, for claims that hang on following edges alone.
 
   The looped model under Muon sometimes learns to look nodes up from the goal before it learns to follow edges from the token before,
   and can then plan; and at a high rate its guesses of the first move are less even.

@@ -76,6 +76,7 @@ def test_an_old_file_is_shown_as_it_was_without_what_it_lacks():
     (["--objectives=next_tokens"], "did you mean 'next_token'"),
     (["--objectives=next_token", "--lengths=32"], "--lengths: random tokens are for next_token alone"),
     (["--lengths=32"], "--lengths: must come with --mixers"),
+    (["--mixers=mamba", "--lengths=32", "--config.objective.name=multi_token"], "objective.name = 'multi_token': must be next_token with"),
     (["--out=somewhere"], "--out: must come with --mixers"),
 ])
 def test_what_can_not_be_compared_is_said_in_one_line(tiny_file, capsys, flags, named):

@@ -9,25 +9,25 @@ training example holds, against `data.num_train`. Expected: teacherless is above
 examples. cpu: three plain blocks, 288 runs, about 150 minutes on two cores; in parts, into one folder: `--only task.digits=3`.
 paper: 5 digits and the 12-layer model, 3 hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 
-part=objectives: is it so of the other objectives? All that are in the registry, with their defaults, on sums of 3 digits from their
-first one; cpu: 336 runs, and with `--only objective.name=...` a part.
+part=objectives: is it so of the other objectives? All that are in the registry, with their defaults, on sums from their first digit
+(cpu: of 3 digits); cpu: 336 runs, and with `--only objective.name=...` a part.
 """
 
-from pathstar import scales
+from pathstar import presets
 from pathstar.errors import choose
+from pathstar.grid import product
 from pathstar.objectives import OBJECTIVES
-from pathstar.sweep import product
 
 
 def _arguments(arg: str):
-  args = scales.arguments(arg, part="orders")
+  args = presets.arguments(arg, part="orders")
   choose("file argument part", args.part, ("orders", "objectives"))
   return args
 
 
 def get_config(arg: str = ""):
   scale = _arguments(arg).scale
-  config = scales.plain_stack(scale)
+  config = presets.plain_stack(scale)
   config.task.name = "addition"
   if scale == "cpu":
     config.task.digits = 3

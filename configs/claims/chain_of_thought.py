@@ -7,13 +7,13 @@ Expected: `exact_match` of the decoded answer near 1 for both kinds of trace. cp
 two cores. paper: 20 hours on an H200 (by `pathstar plan`, at 9 % of its peak).
 """
 
-from pathstar import scales
-from pathstar.sweep import product
+from pathstar import presets
+from pathstar.grid import product
 
 
 def get_config(arg: str = ""):
-  scale = scales.arguments(arg).scale
-  config = scales.plain_stack(scale)
+  scale = presets.arguments(arg).scale
+  config = presets.plain_stack(scale)
   config.eval.update(decode_every=10_000 if scale == "paper" else 250)
   if scale == "paper":
     config.train.update(num_steps=80_000)
@@ -21,8 +21,8 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = presets.arguments(arg)
   seeds, kinds = {"seed": range(args.num_seeds)}, {"task.target": ["lookahead", "search"]}
   if args.scale == "paper":
-    return product(kinds, scales.topologies([(2, 5), (5, 5), (10, 5)], [50]), seeds)
-  return product(kinds, scales.topologies([(2, 5)], [11]), {"train.num_steps": [1000]}, seeds)
+    return product(kinds, presets.topologies([(2, 5), (5, 5), (10, 5)], [50]), seeds)
+  return product(kinds, presets.topologies([(2, 5)], [11]), {"train.num_steps": [1000]}, seeds)

@@ -18,13 +18,13 @@ graphs: the paper's five graphs and a model of two blocks of width 64, trained o
     pathstar sweep --config=configs/claims/failure.py:scale=graphs,epochs=10 --workdir=runs/failure_epochs --only ...
 """
 
-from pathstar import scales
+from pathstar import presets
 from pathstar.errors import require
-from pathstar.sweep import chain, product
+from pathstar.grid import chain, product
 
 
 def _arguments(arg: str):
-  args = scales.arguments(arg, scales=scales.SCALES, epochs=0)
+  args = presets.arguments(arg, scales=presets.SCALES, epochs=0)
   require(args.epochs >= 0, "file argument epochs", args.epochs, "an integer >= 1, or 0: the steps of presets.GRAPH_STEPS")
   require(not args.epochs or args.scale == "graphs", "file argument epochs", args.epochs, f"left out with scale={args.scale}")
   return args
@@ -32,7 +32,7 @@ def _arguments(arg: str):
 
 def get_config(arg: str = ""):
   scale = _arguments(arg).scale
-  config = scales.plain_stack(scale)
+  config = presets.plain_stack(scale)
   if scale == "cpu":
     # The guess of the first move becomes even sooner in a wider model.
     config.model.width, config.optimizer.learning_rate = 128, 1e-3
@@ -43,16 +43,16 @@ def sweep(arg: str = ""):
   args = _arguments(arg)
   seeds = {"seed": range(args.num_seeds)}
   if args.scale == "graphs":
-    cells = product({"objective.name": ["next_token", "branch_only"]}, scales.graphs(), seeds)
+    cells = product({"objective.name": ["next_token", "branch_only"]}, presets.graphs(), seeds)
     config = get_config(arg)
     steps = args.epochs * config.data.num_train // config.train.batch_size
     return [cell | {"train.num_steps": steps} for cell in cells] if steps else cells
   if args.scale == "paper":
-    graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
-    return product(graphs, scales.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
+    graphs = presets.topologies(presets.PAPER_TOPOLOGIES, presets.PAPER_NODES)
+    return product(graphs, presets.architectures("paper", "attention", "s5_gated", "mamba"), seeds)
   # Few node ids to spare for the same reason. No example of degree 5 is seen twice, as at the other degrees.
   graphs = lambda pairs, nodes, steps, examples=200_000: product(
-      scales.topologies(pairs, [nodes]), {"train.num_steps": [steps]}, {"data.num_train": [examples]}, seeds)
+      presets.topologies(pairs, [nodes]), {"train.num_steps": [steps]}, {"data.num_train": [examples]}, seeds)
   return chain(
       graphs([(2, 4), (3, 4)], 16, 2000),
       graphs([(2, 5)], 9, 1500),

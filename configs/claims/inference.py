@@ -9,13 +9,13 @@ runs, about 15 minutes on two cores. paper: 14 hours on an H200 (by `pathstar pl
 of its peak).
 """
 
-from pathstar import scales
-from pathstar.sweep import product
+from pathstar import presets
+from pathstar.grid import product
 
 
 def get_config(arg: str = ""):
-  scale = scales.arguments(arg).scale
-  config = scales.plain_stack(scale)
+  scale = presets.arguments(arg).scale
+  config = presets.plain_stack(scale)
   config.eval.update(num_samples=8)
   if scale == "cpu":
     config.eval.update(every=500)
@@ -23,9 +23,9 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = presets.arguments(arg)
   if args.scale == "paper":
-    graphs = scales.topologies([(2, 5), (5, 5), (10, 5), (2, 10), (2, 20)], [50])
+    graphs = presets.topologies([(2, 5), (5, 5), (10, 5), (2, 10), (2, 20)], [50])
   else:
-    graphs = scales.topologies([(2, 4), (2, 5), (2, 6), (2, 8), (3, 5)], [18])
+    graphs = presets.topologies([(2, 4), (2, 5), (2, 6), (2, 8), (3, 5)], [18])
   return product(graphs, {"seed": range(args.num_seeds)})

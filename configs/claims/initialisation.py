@@ -10,16 +10,16 @@ Two initialisations of one model with learned positions: that of its scale (`pre
 follow edges in 2,500 steps; none plans. cpu: G(2,4), 8 runs, about 8 minutes on one core. paper: G(2,5).
 """
 
-from pathstar import scales
+from pathstar import presets
+from pathstar.grid import product
 from pathstar.models import PRESETS
-from pathstar.sweep import product
 
 AUTHORS = {f"model.{name}": PRESETS["authors"][name] for name in ("init", "position_std", "bias")}
 
 
 def get_config(arg: str = ""):
-  scale = scales.arguments(arg).scale
-  config = scales.plain_stack(scale)
+  scale = presets.arguments(arg).scale
+  config = presets.plain_stack(scale)
   config.model.positions = "learned"
   config.train.update(num_steps=20_000 if scale == "paper" else 2500)
   config.eval.update(every=100 if scale == "paper" else 25, num_examples=500)
@@ -28,6 +28,6 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
-  graphs = scales.topologies([(2, 5)], [50]) if args.scale == "paper" else scales.topologies([(2, 4)], [12])
+  args = presets.arguments(arg)
+  graphs = presets.topologies([(2, 5)], [50]) if args.scale == "paper" else presets.topologies([(2, 4)], [12])
   return product([{}, AUTHORS], graphs, {"seed": range(args.num_seeds)})

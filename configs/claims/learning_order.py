@@ -8,23 +8,23 @@ k; evaluations are dense for that. cpu: 8 runs, about 7 minutes on two cores. pa
 `pathstar plan`, at 9 % of its peak).
 """
 
-from pathstar import scales
-from pathstar.sweep import product
+from pathstar import presets
+from pathstar.grid import product
 
 
 def get_config(arg: str = ""):
-  config = scales.base(scales.arguments(arg).scale)
-  config.eval.update(every=200 if scales.arguments(arg).scale == "paper" else 25, num_examples=500)
+  config = presets.base(presets.arguments(arg).scale)
+  config.eval.update(every=200 if presets.arguments(arg).scale == "paper" else 25, num_examples=500)
   config.train.update(log_every=config.eval.every)
   return config
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = presets.arguments(arg)
   methods = [{"objective.order": "reversed"}, {"objective.name": "teacherless"}]
   if args.scale == "paper":
-    graphs = scales.topologies([(2, 5), (5, 5)], [50])
+    graphs = presets.topologies([(2, 5), (5, 5)], [50])
   else:
-    graphs = scales.topologies([(2, 4)], [12])
+    graphs = presets.topologies([(2, 4)], [12])
     methods = [methods[0] | {"train.num_steps": 1000}, methods[1] | {"train.num_steps": 2500}]
   return product(methods, graphs, {"seed": range(args.num_seeds)})

@@ -14,16 +14,16 @@ run, and length 4 with 16 node ids at width 128 (results/length), in nearly two 
     ... --only model.width=128 --only task.num_nodes=16 --only task.length=4
 """
 
-from pathstar import scales
-from pathstar.sweep import product, zipped
+from pathstar import presets
+from pathstar.grid import product, zipped
 
 
 def _arguments(arg: str):
-  return scales.arguments(arg, scales=("cpu",))
+  return presets.arguments(arg, scales=("cpu",))
 
 
 def get_config(arg: str = ""):
-  config = scales.plain_stack(_arguments(arg).scale)
+  config = presets.plain_stack(_arguments(arg).scale)
   config.data.num_train = None  # endless, so that nothing is learned by heart
   config.optimizer.schedule = "constant"
   config.train.update(num_steps=6000, checkpoint_every=1000)
@@ -33,4 +33,4 @@ def get_config(arg: str = ""):
 def sweep(arg: str = ""):
   args = _arguments(arg)
   widths = zipped({"model.width": [64, 128, 256], "optimizer.learning_rate": [2e-3, 1e-3, 5e-4]})
-  return product(scales.topologies([(2, length) for length in (3, 4, 5, 6)], [16, 24]), widths, {"seed": range(args.num_seeds)})
+  return product(presets.topologies([(2, length) for length in (3, 4, 5, 6)], [16, 24]), widths, {"seed": range(args.num_seeds)})

@@ -8,13 +8,13 @@ censored at their budget. cpu: 16 runs, about 12 minutes on two cores. paper: 6 
 plan`, at 9 % of its peak).
 """
 
-from pathstar import scales
-from pathstar.sweep import product
+from pathstar import presets
+from pathstar.grid import product
 
 
 def get_config(arg: str = ""):
-  scale = scales.arguments(arg).scale
-  config = scales.base(scale)
+  scale = presets.arguments(arg).scale
+  config = presets.base(scale)
   config.objective.name = "branch_only"
   config.data.update(num_train=None)  # endless, so that nothing is learned by heart
   if scale == "cpu":
@@ -23,7 +23,7 @@ def get_config(arg: str = ""):
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = presets.arguments(arg)
   # The number of node ids is the same for all lengths.
   lengths, nodes = ((3, 4, 5, 7, 10), 50) if args.scale == "paper" else ((3, 4, 5, 6), 12)
-  return product(scales.topologies([(2, length) for length in lengths], [nodes]), {"seed": range(args.num_seeds)})
+  return product(presets.topologies([(2, length) for length in lengths], [nodes]), {"seed": range(args.num_seeds)})

@@ -13,16 +13,16 @@ graphs: the paper's five graphs and the model of failure.py (results/graphs), in
     ... --only model.mixer=attention --only objective.order=reversed --only task.degree=2,5 --only task.length=5
 """
 
-from pathstar import scales
-from pathstar.sweep import chain, product
+from pathstar import presets
+from pathstar.grid import chain, product
 
 
 def _arguments(arg: str):
-  return scales.arguments(arg, scales=scales.SCALES)
+  return presets.arguments(arg, scales=presets.SCALES)
 
 
 def get_config(arg: str = ""):
-  return scales.base(_arguments(arg).scale)
+  return presets.base(_arguments(arg).scale)
 
 
 def sweep(arg: str = ""):
@@ -30,11 +30,11 @@ def sweep(arg: str = ""):
   seeds = {"seed": range(args.num_seeds)}
   backwards, teacherless = [{"objective.order": "reversed"}], [{"objective.name": "teacherless"}]
   if args.scale == "graphs":
-    return product(chain(backwards, teacherless), scales.graphs(), seeds)
+    return product(chain(backwards, teacherless), presets.graphs(), seeds)
   if args.scale == "paper":
-    graphs = scales.topologies(scales.PAPER_TOPOLOGIES, scales.PAPER_NODES)
+    graphs = presets.topologies(presets.PAPER_TOPOLOGIES, presets.PAPER_NODES)
     return product(chain(backwards, teacherless), graphs, seeds)
-  graphs = lambda pairs, steps: product(scales.topologies(pairs, [16]), {"train.num_steps": [steps]}, seeds)
+  graphs = lambda pairs, steps: product(presets.topologies(pairs, [16]), {"train.num_steps": [steps]}, seeds)
   return chain(
       product(backwards, graphs([(2, 4), (2, 5), (3, 4), (3, 5)], 1000)),
       product(teacherless, graphs([(2, 3), (2, 4), (2, 5), (3, 4)], 2500)),

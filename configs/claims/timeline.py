@@ -8,21 +8,21 @@ Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together wi
 minutes on an H200 (by `pathstar plan`, at 9 % of its peak).
 """
 
-from pathstar import scales
-from pathstar.sweep import product
+from pathstar import presets
+from pathstar.grid import product
 
 
 def get_config(arg: str = ""):
-  config = scales.plain_stack(scales.arguments(arg).scale)
-  config.eval.update(every=100 if scales.arguments(arg).scale == "paper" else 25, num_examples=500)
+  config = presets.plain_stack(presets.arguments(arg).scale)
+  config.eval.update(every=100 if presets.arguments(arg).scale == "paper" else 25, num_examples=500)
   config.train.update(log_every=config.eval.every)
   return config
 
 
 def sweep(arg: str = ""):
-  args = scales.arguments(arg)
+  args = presets.arguments(arg)
   if args.scale == "paper":
-    graphs = product(scales.topologies([(2, 5), (5, 5)], [50]), {"train.num_steps": [20_000]})
+    graphs = product(presets.topologies([(2, 5), (5, 5)], [50]), {"train.num_steps": [20_000]})
   else:
-    graphs = scales.topologies([(2, 5), (3, 5)], [16])
+    graphs = presets.topologies([(2, 5), (3, 5)], [16])
   return product(graphs, {"seed": range(args.num_seeds)})

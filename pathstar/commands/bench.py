@@ -46,6 +46,8 @@ def _compare(loaded, args) -> int:
     raise UserError(f"--json = {args.json!r}: is of one config alone; with --mixers, --objectives or --packs give --out")
   if args.lengths and args.objectives:
     raise UserError("--lengths: random tokens are for next_token alone; must be left out with --objectives")
+  objective = loaded.config.objective.name
+  require(not args.lengths or objective == "next_token", "objective.name", objective, "next_token with --lengths, whose tokens are random")
   compared = {"model.mixer": args.mixers, "objective.name": args.objectives, "seed": True, "train.steps_per_call": args.lengths}
   for name, said in compared.items():
     if said and name in loaded.given:

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from pathstar.config.declare import read
 from pathstar.config.registry import default, flatten, override, schema
 from pathstar.config.resolve import Config, check_used, resolve
-from pathstar.errors import UserError, choose, first_line, nearest
+from pathstar.errors import UserError, choose, first_line, nearest, require
 
 _PACKAGE = pathlib.Path(__file__).parent.parent
 
@@ -131,6 +131,7 @@ def arguments(arg: str, **defaults) -> types.SimpleNamespace:
   for part in filter(None, arg.split(",")):
     name, _, text = part.partition("=")
     choose("file argument", name, defaults)
+    require(text != "", "file argument", part, f"written {name}=VALUE")
     if name in given:
       raise UserError(f"file argument {name}: is given twice")
     given.add(name)

@@ -244,7 +244,7 @@ def _check_fit(config: Config) -> None:
   config.objective.check(config.model)
   problems = config.task.num_problems()
   in_test = getattr(config.task, "num_test_problems", int(problems * TEST_SHARE))
-  for name, wanted, most in (("data.num_train", config.data.num_train or 1, int(problems * (1 - TEST_SHARE))),
+  for name, wanted, most in (("data.num_train", config.data.num_train or 1, problems - in_test),
                              ("data.num_test", config.data.num_test, in_test)):
     if config.files is None and wanted > most:
       raise UserError(f"{name} = {wanted!r}: must be at most {most}: {config.task} with {problems} problems "

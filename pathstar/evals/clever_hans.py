@@ -41,5 +41,5 @@ def run(config, params, batch, logits_BxLxV) -> dict:
       "cheat_accuracy": jnp.sum(follows_BxL & inside_BxL, axis=1) * (1 / number_B),  # 0 * inf is undefined
       "end_follows_arm": at_end(follows_BxL),
   }
-  asked = getattr(config.task, "query", "goal") == "goal"
-  return found | ({"end_copies_goal": at_end(token_BxL == batch["goal"][:, None])} if asked else {})
+  named = getattr(config.task, "names_goal", True)
+  return found | ({"end_copies_goal": at_end(token_BxL == batch["goal"][:, None])} if named else {})

@@ -56,7 +56,7 @@ def on_random_tokens(resolved: config.Config, length: int) -> config.Config:
   task = RandomTokens(length, resolved.task.vocab_size)
   model = dataclasses.replace(resolved.model, max_length=length)
   one_step = dataclasses.replace(resolved.train, steps_per_call=1)
-  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), train=one_step)
+  return dataclasses.replace(resolved, task=task, model=model, objective=NextToken(task), train=one_step, files=None)
 
 
 def prepare(configs: Sequence[config.Config]) -> tuple[Callable[[], float], dict]:

@@ -1,7 +1,7 @@
 """Accelerators that are not here: what their chips can do, their devices, and programs compiled for them.
 
-    v5e:16x16   a TPU slice, from the `libtpu` package alone (pip install pathstar[tpu-aot])
-    h200:8      GPUs of one machine, from jax's CUDA plugin alone (pip install pathstar[cuda-aot])
+    v5e:16x16   a TPU slice, from the `libtpu` package alone (extra `tpu-aot`)
+    h200:8      GPUs of one machine, from jax's CUDA plugin alone (extra `cuda-aot`)
 
 Rates and bandwidths are the makers' (cloud.google.com/tpu/docs, NVIDIA's H200 data sheet). That of a TPU's vector unit
 is 8 x 128 lanes x 4 units x cores x clock ("How to scale your model", jax-ml.github.io/scaling-book); for v6e and tpu7x
@@ -112,7 +112,7 @@ def missing(topology: Topology) -> str | None:
   if importlib.util.find_spec(package):
     return None
   return (f"package {package} is missing: nothing was compiled, so memory and collectives are unknown; to compile, "
-          f"pip install 'pathstar[{extra}]' and run this again")
+          f"install pathstar with its extra {extra!r}, in a checkout by pip install -e '.[{extra}]', and run this again")
 
 
 def compile_only() -> None:

@@ -42,7 +42,7 @@ class Report(NamedTuple):
 
 
 def read(root: pathlib.Path) -> list[Report]:
-  """All reports of runs below `root`, each once for every scale of its runs; the smallest scale first. Raises UserError if there is none."""
+  """All reports of runs below `root`, once for every scale of their runs; the smallest scale first. Raises UserError if there is none."""
   folders = sorted(file.parent for file in root.rglob("runs.csv") if is_of_runs(file.parent))
   found = [Report(folder.relative_to(root).as_posix(), folder, rows, workdir.read_json(folder / "provenance.json"))
            for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]

@@ -12,7 +12,7 @@ _HEADS = 0.85  # inches above and below them
 def text(task, example: dict) -> str:
   """The arms, one a line, the goal's marked."""
   arms, target = example["arms"], example["target"][example["answer"]]
-  width = len(str(task.num_nodes - 1))
+  width = len(str(arms[arms != task.dummy].max()))
   lines = []
   for arm in arms:
     arm = arm[arm != task.dummy]
@@ -78,15 +78,13 @@ def gallery(task, examples: dict, answers, title: str):
     shape = lambda n: n * columns / (math.ceil(number / n) * (rows + 0.7))  # of n columns of graphs: width over height
     across = min((n for n in range(1, number + 1) if number % n == 0), key=lambda n: abs(math.log(shape(n) / 1.4)))
     unit = _WIDTH / (across * columns)
-    down = math.ceil(number / across)
+    down = number // across
     figure = Figure(figsize=(_WIDTH, down * (rows * unit + 0.3) + _HEADS), layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for axes, (one, answer) in zip(grid, each):
       _graph(axes, task, one, answer, numbers=unit > 0.3, size=min(1.0, unit / 0.6))
       verdict = "right" if right(one, answer) else "wrong"
       axes.set_title(f"{one['start']} to {one['goal']}: {verdict}", fontsize=9, color=_RIGHT if verdict == "right" else _WRONG, pad=2)
-    for axes in grid[number:]:
-      axes.set_visible(False)
     chance += "\ngrey: the path asked for; line: the model's, dashed where there is no edge"
   figure.suptitle(head, fontsize=13)
   figure.supxlabel(chance, fontsize=9)

@@ -10,7 +10,7 @@ path. In the authors' text format, G(2, 3) with 5 nodes or more reads
 whose prefix is everything up to `=` and whose target is the path 4 0 2. Commas are not tokens. The second token of
 the target, here 0, is the BRANCH token: the only one that is not read off by following an edge.
 
-With `task.target` the answer may come after a chain of thought, a trace of one of the two exact solvers in solvers.py:
+With `task.target` the answer may come after a chain of thought, the trace of a search or of a walk back from the goal:
 
     search      4,1,3|4,0,2=4,0,2     arms tried one by one (| goes back to the start) until one ends at the goal
     lookahead   2,0,4=4,0,2           the path from its end
@@ -98,6 +98,10 @@ class PathStar:
   def answers_vary(self) -> bool:
     """Of `search` the trace does, and what follows the answer has no weight."""
     return len(self.lengths) > 1
+
+  @property
+  def names_goal(self) -> bool:
+    return self.query == "goal"
 
   @property
   def drawn_alone(self) -> dict[str, int]:

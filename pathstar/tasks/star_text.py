@@ -76,6 +76,8 @@ def _parse(task, line: str):
     arms.append(arm)
   if task.arm_lengths == "equal" and len(set(map(len, arms))) > 1:
     raise UserError(f"wrong length: arms of {min(map(len, arms))} and {max(map(len, arms))} nodes (task.arm_lengths = 'equal')")
+  if task.layout == "arms" and edges != [edge for arm in arms for edge in zip(arm, arm[1:])]:
+    raise UserError("the edges don't stand arm by arm, each from the start on (task.layout = 'arms')")
   slots = task.num_edges // task.degree
   number = {edge: a * slots + i for a, arm in enumerate(arms) for i, edge in enumerate(zip(arm, arm[1:]))}
   if len(edges) != len(number):

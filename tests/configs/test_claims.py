@@ -91,7 +91,8 @@ def test_no_run_is_made_twice_at_cpu_scale():
 @pytest.mark.parametrize("arg, said", [
     ("scale=tpu", "file argument scale = 'tpu': must be one of cpu, paper"), ("scal=cpu", "did you mean 'scale'?"),
     ("scale=graphs", "file argument scale = 'graphs': must be one of cpu, paper"),
-    ("num_seeds=0", "file argument num_seeds = 0"),
+    ("num_seeds=0", "file argument num_seeds = 0"), ("scale=", "file argument = 'scale=': must be written scale=VALUE"),
+    ("scale", "file argument = 'scale': must be written scale=VALUE"),
 ])
 def test_wrong_file_arguments_are_refused(arg, said):
   with pytest.raises(UserError) as error:

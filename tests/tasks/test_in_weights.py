@@ -48,6 +48,11 @@ def test_a_test_split_has_no_more_problems_than_leaves_are_held_out():
   assert len(np.unique(batch["prefix"][:, 1])) == 25
   with pytest.raises(UserError, match="data.num_test = 26: must be at most 25"):
     made(26)
+  fields = {"task.name": "in_weights", "task.degree": 100, "data.num_test": 25, "eval.num_examples": 10}
+  most = made(25).task.num_problems() - 25
+  assert resolve(fields | {"data.num_train": most}).data.num_train == most
+  with pytest.raises(UserError, match=f"data.num_train = {most + 1}: must be at most {most}"):
+    resolve(fields | {"data.num_train": most + 1})
 
 
 def test_a_graph_of_twenty_thousand_nodes_is_a_config_like_any_other():

@@ -5,10 +5,10 @@ import itertools
 import hypothesis
 import numpy as np
 import pytest
+import solvers
 from hypothesis import strategies as st
 
 from pathstar.errors import UserError
-from pathstar.tasks import solvers
 from pathstar.tasks.path_star import PathStar
 
 

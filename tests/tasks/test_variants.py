@@ -180,6 +180,8 @@ def test_a_variant_that_can_not_be_is_refused_by_name(fields, said):
     ({"min_length": 4}, "0,1|1,2|0,3|3,4/0,2=0,1,2", "fewer than 4 nodes"),
     ({"query": "inner", "length": 3}, "0,1|1,2|0,3|3,4/0,2=0,1,2", "is not the arm from 0 through 2"),
     ({"layout": "edges_twice", "length": 3}, "0,1|1,2|0,3|3,4/0,2=0,1,2", "does not stand twice"),
+    ({"layout": "arms", "length": 3}, "0,1|0,3|1,2|3,4/0,2=0,1,2", "don't stand arm by arm"),
+    ({"layout": "arms", "length": 3}, "1,2|0,1|0,3|3,4/0,2=0,1,2", "don't stand arm by arm"),
     ({"layout": "query_first", "length": 3}, "0,1|1,2|0,3|3,4/0,2=0,1,2", "not of the form start,goal/u,v"),
 ])
 def test_a_line_that_is_not_of_the_variant_is_refused(fields, line, said):

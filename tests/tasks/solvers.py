@@ -1,8 +1,7 @@
-"""The two straightforward solutions of a path-star graph, from its prefix tokens alone. Claim 10 of the talk.
+"""The two straightforward solutions of a path-star graph, from its prefix tokens alone: the reference of `task.target`'s traces.
 
 `search` plans: it tries arm after arm and backtracks. `lookahead` starts at the goal, where every node has one
-predecessor, and has no choice to make. Both are exact on every topology; their traces are the chains of thought of
-`task.target`.
+predecessor, and has no choice to make. Both are exact on every topology in the layout `edges`.
 """
 
 from collections.abc import Sequence
