@@ -93,7 +93,7 @@ def test_a_report_that_does_not_say_what_its_runs_were_is_not_added_to(made, tmp
       (("configs.json", '{"shared": {}, "runs": {"a": 3}}'), "must have the configs"),
       (("runs.csv", "".join([*lines, lines[1]])), "must have the configs"), (("runs.csv", kept["runs.csv"][:-200]), "is damaged"),
       (("runs.csv", kept["runs.csv"].rstrip("\n") + ",99\n"), "can't be read"), (cut("runs.csv", "run_id", "run"), "is no report of runs"),
-      (cut("curves.csv", "position", "place"), "has a line without position"), (("curves.csv", kept["curves.csv"][:-2]), "is cut off"),
+      (cut("curves.csv", "position", "place"), "has no column position"), (("curves.csv", kept["curves.csv"][:-2]), "is cut off"),
       (("provenance.json", '{"others": 3}'), "must be a list of objects")):
     assert changed != kept[name]
     (out / name).write_text(changed)

@@ -10,6 +10,7 @@ import pytest
 from failing_run import run
 from matplotlib.image import imread
 
+from pathstar.commands import cli
 from pathstar.commands import report as report_command
 from pathstar.errors import UserError
 from pathstar.pricing import compare
@@ -190,6 +191,27 @@ def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path
   made = lambda runs: [one.word for one in claims.verdicts(runs, source) if one.claim.number == "8"]
   assert made([run(), run(architecture="mamba"), run(**other)]) == ["held in 2 of 2"]
   assert made([run(), run(**other)]) == []
+
+
+@pytest.mark.parametrize("name, damage, said", [
+    ("runs.csv", lambda text: text[:-9], "cut off"),
+    ("runs.csv", lambda text: text.replace("problem", "problm", 1), "no column problem"),
+    ("runs.csv", lambda text: text.rstrip("\n") + ",1,2\n", "cells under"),
+    ("runs.csv", lambda text: text.replace("done", "\udcff"), "decode"),
+    ("runs.csv", lambda text: text.replace(",done,", ",,"), "without status"),
+    ("curves.csv", lambda text: text + "1,2\n", "2 cells under"),
+    ("curves.csv", lambda text: "", "cut off"),
+])
+def test_a_damaged_file_of_a_report_is_named(tmp_path, capsys, name, damage, said):
+  out = tmp_path / "all" / "a"
+  report.write(out, "a", [run()], [{"run_id": run()["run_id"], "step": 1, "position": 1, "accuracy": 0.5, "loss": 1.0}], {"command": "x"})
+  changed = damage((out / name).read_text()).encode(errors="surrogateescape")
+  assert changed != (out / name).read_bytes()
+  (out / name).write_bytes(changed)
+  for words in [f"--out={out}", *[f"--scoreboard={out.parent}"] * (name == "runs.csv")]:
+    assert cli.run(report_command.main, [words]) == 2
+    told = capsys.readouterr().err
+    assert f"{out / name}: " in told and said in told and len(told.splitlines()) == 1
 
 
 def test_a_report_whose_curves_are_compressed_is_on_the_scoreboard(tmp_path, monkeypatch):

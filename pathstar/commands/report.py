@@ -8,7 +8,7 @@ from pathstar.errors import UserError, require
 from pathstar.pricing import compare
 from pathstar.reports import kept, report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, collect
-from pathstar.reports.rows import is_of_runs, read_csv
+from pathstar.reports.rows import is_of_runs, read_report
 from pathstar.storage import workdir
 
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
   if args.quiet:
     pass
   elif is_of_runs(out):
-    print("\n".join(summary.lines(read_csv(out / "runs.csv"))))
+    print("\n".join(summary.lines(read_report(out, "runs"))))
   else:
     print((out / "table.md").read_text())
   print(f"report: {out}/README.md")

@@ -174,7 +174,7 @@ def write(out: pathlib.Path, rows: Sequence[dict]) -> None:
 
 def redraw(out: pathlib.Path) -> None:
   """table.md, a figure if there are several lengths, and a README that says where they come from, from the files in `out`."""
-  rows, source = read_csv(out / "runs.csv"), workdir.read_json(out / PROVENANCE)
+  rows, source = read_csv(out / "runs.csv", set(COLUMNS) - set(_LATER.values())), workdir.read_json(out / PROVENANCE)
   lines = "\n".join(markdown(rows)) + "\n"
   workdir.write_text(out / "table.md", lines)
   picture = []

@@ -4,7 +4,6 @@ configs.json: `shared`, the fields that all its runs have alike, and `runs`, by 
 is written before runs.csv, which alone says what the runs are: a report whose writing was cut off is still the one before.
 """
 
-import csv
 import json
 import math
 import pathlib
@@ -13,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pathstar import config
-from pathstar.errors import UserError, first_line, shown
-from pathstar.reports.rows import PROVENANCE, as_read, by, cell, find_csv, is_of_runs, read_csv
+from pathstar.errors import UserError, shown
+from pathstar.reports.rows import PROVENANCE, as_read, by, cell, is_of_runs, read_report
 from pathstar.storage import workdir
 
 CONFIGS = "configs.json"
-_NEEDED = {"runs": ("run_id", "status", "steps", "train_seconds", "parameters"), "curves": ("run_id", "step", "position")}  # of every row
 
 
 class Found(NamedTuple):
@@ -53,7 +51,7 @@ def read(folder: pathlib.Path) -> Iterator[Found]:
   if not (folder / CONFIGS).exists():
     raise UserError(f"{folder}: is a report without {CONFIGS}, of an earlier version, and can't be added to; give the folders of its runs")
   known = workdir.read_json(folder / CONFIGS)
-  rows, points = _csv(folder, "runs"), by(_csv(folder, "curves"), lambda point: point["run_id"])
+  rows, points = read_report(folder, "runs"), by(read_report(folder, "curves"), lambda point: point["run_id"])
   shared, configs = known.get("shared"), known.get("runs")
   names = [row["run_id"] for row in rows]
   if not (isinstance(shared, dict) and isinstance(configs, dict) and set(names) <= configs.keys()
@@ -72,19 +70,6 @@ def read(folder: pathlib.Path) -> Iterator[Found]:
         raise UserError(f"{folder / CONFIGS}: {name}: {column} = {shown(value)}: is {shown(there)} in runs.csv; one was changed")
     own = {column: value for column, value in row.items() if column not in fields}
     yield Found(name, folder / name, of_run, own, points.get(name, []))
-
-
-def _csv(folder: pathlib.Path, name: str) -> list[dict]:
-  file, needed = find_csv(folder, name), _NEEDED[name]
-  try:
-    rows = read_csv(file)
-    whole = file.suffix == ".gz" or file.read_bytes().endswith(b"\n")
-  except (OSError, EOFError, ValueError, TypeError, csv.Error) as error:  # TypeError: more cells than columns
-    raise UserError(f"{file}: can't be read ({first_line(error)}); it is damaged") from None
-  lacking = [column for row in rows for column in needed if row.get(column) is None or _is_nan(row[column])]
-  if lacking or not whole:
-    raise UserError(f"{file}: {f'has a line without {lacking[0]}' if lacking else 'its last line is cut off'}; it is damaged")
-  return rows
 
 
 def about(resolved: config.Config) -> dict:

@@ -18,10 +18,9 @@ from pathstar.reports.rows import (
     SOLVED,
     apart,
     begin,
-    find_csv,
     groups,
     mean,
-    read_csv,
+    read_report,
     score_of,
     side_by_side,
     span,
@@ -161,7 +160,7 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
 
   No figure has more than `panels` panels: those of a grid are of all settings, the others of the first so many.
   """
-  runs, curves = (read_csv(find_csv(out, name)) for name in ("runs", "curves"))
+  runs, curves = read_report(out, "runs"), read_report(out, "curves")
   source = workdir.read_json(out / PROVENANCE)
   workdir.write_text(out / "table.md", markdown(runs))
   (out / "leaderboard.md").unlink(missing_ok=True)

@@ -6,17 +6,25 @@ import io
 import math
 import pathlib
 import statistics
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pathstar import objectives
-from pathstar.errors import UserError
+from pathstar.errors import UserError, first_line
 from pathstar.storage import workdir
 
 PROVENANCE = "provenance.json"
 SOLVED = 0.95  # exact match from which a run counts as solved
 _WORDS = ("run_id", "folder", "source")  # columns of names, which may look like numbers
 _METHODS = ("next_token", "reversed", "teacherless")
+# Of a report: the columns that it has at least, and those of them that no line leaves empty.
+_COLUMNS = {
+    "runs": ("run_id", "task", "problem", "num_nodes", "num_train", "architecture", "objective", "order", "seed", "status", "steps",
+             "exact_match_test", "exact_match_train", "branch_accuracy", "chance", "train_seconds", "parameters"),
+    "curves": ("run_id", "step", "position", "accuracy", "loss"),
+}
+_FILLED = {"runs": ("run_id", "status", "steps", "train_seconds", "parameters"), "curves": ("run_id", "step", "position")}
 
 
 def begin(out: pathlib.Path, of_runs: bool) -> None:
@@ -29,7 +37,7 @@ def begin(out: pathlib.Path, of_runs: bool) -> None:
 
 def is_of_runs(out: pathlib.Path) -> bool:
   """Whether the runs.csv of a folder is that of a report of runs, and not of a benchmark."""
-  with open(out / "runs.csv") as file:
+  with open(out / "runs.csv", errors="replace") as file:
     return "run_id" in file.readline().rstrip("\n").split(",")
 
 
@@ -71,14 +79,35 @@ def find_csv(folder: pathlib.Path, name: str) -> pathlib.Path:
   return max(there, key=lambda file: file.stat().st_mtime_ns, default=plain)
 
 
-def read_csv(path: pathlib.Path) -> list[dict]:
-  """Rows of a CSV file, numbers as numbers, empty cells as NaN."""
-  with (gzip.open(path, "rt", newline="") if path.suffix == ".gz" else open(path, newline="")) as file:
-    return _rows(file)
+def read_report(folder: pathlib.Path, name: str) -> list[dict]:
+  """Rows of a report's runs.csv or curves.csv. Raises UserError if the file is damaged or lacks what every report has."""
+  file = find_csv(folder, name)
+  rows = read_csv(file, _COLUMNS[name])
+  if empty := [column for row in rows for column in _FILLED[name] if row[column] != row[column]]:
+    raise UserError(f"{file}: has a line without {empty[0]}; it is damaged")
+  return rows
+
+
+def read_csv(path: pathlib.Path, columns: Iterable[str] = ()) -> list[dict]:
+  """Rows of a CSV file, numbers as numbers, empty cells as NaN. Raises UserError if it is damaged or lacks one of `columns`."""
+  try:
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    if not text.endswith("\n"):
+      raise ValueError("its last line is cut off")
+    head = next(csv.reader([text.partition("\n")[0]]))
+    if lacking := [column for column in columns if column not in head]:
+      raise ValueError(f"has no column {lacking[0]}")
+    return _rows(io.StringIO(text))
+  except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+    raise UserError(f"{path}: can't be read ({first_line(error)}); it is damaged, or not a report's") from None
 
 
 def _rows(file: Iterable[str]) -> list[dict]:
-  return [{k: v if k in _WORDS else _value(v) for k, v in row.items()} for row in csv.DictReader(file)]
+  head, *lines = csv.reader(file)
+  for line in filter(None, lines):
+    if len(line) != len(head):
+      raise ValueError(f"a line of {len(line)} cells under {len(head)} columns")
+  return [{k: v if k in _WORDS else _value(v) for k, v in zip(head, line)} for line in lines if line]
 
 
 def _value(text: str):

@@ -11,7 +11,7 @@ from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early, margin, one_in_degree
 from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_csv, score_of
+from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_report, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
@@ -45,7 +45,7 @@ def read(root: pathlib.Path) -> list[Report]:
   """All reports of runs below `root`, once for every scale of their runs; the smallest scale first. Raises UserError if there is none."""
   folders = sorted(file.parent for file in root.rglob("runs.csv") if is_of_runs(file.parent))
   found = [Report(folder.relative_to(root).as_posix(), folder, rows, workdir.read_json(folder / "provenance.json"))
-           for folder in folders for rows in by(read_csv(folder / "runs.csv"), scale_of).values()]
+           for folder in folders for rows in by(read_report(folder, "runs"), scale_of).values()]
   if not found:
     raise UserError(f"scoreboard = {str(root)!r}: holds no report of runs (a folder with runs.csv)")
   return sorted(found, key=lambda report: SCALES.index(report.scale))
