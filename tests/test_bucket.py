@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from pathstar.errors import Held
+from pathstar.errors import Held, UserError
 from pathstar.storage import claims
 
 SCRIPT = pathlib.Path(__file__).parent / "bucket_sweep.py"
@@ -64,6 +64,17 @@ def test_a_claim_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lea
   for thread in threads:
     thread.join()
   assert len([one for one in taken if one]) == 1
+
+
+@pytest.mark.parametrize("content", ["{}", "{", "3", '{"by": "a", "until": "x"}'])
+def test_a_damaged_claim_is_named_and_what_is_no_claim_is_passed_over(tmp_path, content):
+  place = tmp_path / claims._FOLDER
+  place.mkdir()
+  (place / "notes").write_text("not ours")
+  assert claims.holder(tmp_path) is None
+  (place / "0").write_text(content)
+  with pytest.raises(UserError, match="claims/0: says not who holds the folder"), claims.claim(tmp_path, "me", wait=False):
+    pass
 
 
 def test_who_looked_too_long_ago_takes_nothing(tmp_path, lease, monkeypatch):

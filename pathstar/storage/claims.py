@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import fsspec
 
-from pathstar.errors import Held, say
+from pathstar.errors import Held, UserError, first_line, say
 
 LEASE_S = 90.0  # after a holder's death its claims expire within this time
 _FOLDER = ".claims"
@@ -48,9 +48,9 @@ def claim(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
   """
   fs, place = _on_bucket(folder)
   while not (taken := _take(fs, place, by)):
-    number, holder, until = _newest(fs, place)
-    if holder and not wait:
-      raise Held(f"workdir = {str(folder)!r}: in use by {holder}")
+    _, held_by = _newest(fs, place)
+    if held_by and not wait:
+      raise Held(f"workdir = {str(folder)!r}: in use by {held_by}")
     time.sleep(min(1.0, LEASE_S / 10))
   global _idle
   with _renewing:
@@ -78,29 +78,34 @@ def _on_bucket(folder: pathlib.Path) -> tuple[fsspec.AbstractFileSystem, str]:
   return fs, f"{path}/{_FOLDER}"
 
 
-def _newest(fs: fsspec.AbstractFileSystem, place: str) -> tuple[int, str | None, float]:
-  """The claim that counts: its number (-1: there is none), its holder (None: nobody any more), and until when it lasts."""
+def _newest(fs: fsspec.AbstractFileSystem, place: str) -> tuple[int, str | None]:
+  """The claim that counts: its number (-1: there is none), and its holder (None: nobody any more). Raises UserError if it is damaged."""
   numbers = _numbers(fs, place)
   if not numbers:
-    return -1, None, 0.0
+    return -1, None
+  newest = f"{place}/{numbers[-1]}"
   try:
-    found = json.loads(fs.cat_file(f"{place}/{numbers[-1]}"))
-    return numbers[-1], found["by"] if found["until"] > time.time() else None, found["until"]
+    found = json.loads(fs.cat_file(newest))
+    return numbers[-1], str(found["by"]) if found["until"] > time.time() else None
   except FileNotFoundError:  # followed by another meanwhile, whose maker has tidied up
-    return numbers[-1], "another process", 0.0
+    return numbers[-1], "another process"
+  except (ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{newest}: says not who holds the folder, nor until when ({first_line(error)}); it is damaged: remove it when no "
+                    "process is at work there") from None
 
 
 def _numbers(fs: fsspec.AbstractFileSystem, place: str) -> list[int]:
   try:
-    return sorted(int(name.rpartition("/")[2]) for name in fs.ls(place, detail=False))
+    names = [name.rpartition("/")[2] for name in fs.ls(place, detail=False)]
   except FileNotFoundError:
     return []
+  return sorted(int(name) for name in names if name.isdecimal())  # others are not ours
 
 
 def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Claim | None:
   """The next claim if the folder is free and no other process is faster; else None."""
-  number, held, _ = _newest(fs, place)
-  if held:
+  number, held_by = _newest(fs, place)
+  if held_by:
     return None
   mine = _Claim(fs, place, number + 1, by)
   if number < 0:

@@ -89,15 +89,16 @@ def _longer(plan: dict, known: Mapping[str, str], runs: Iterable[PlannedRun]) ->
     key, alike = _key(run.config), like.get(_but_steps(run.config.identity), [])
     if key in known or len(alike) != 1 or not run.grows:  # steps are a matter of the sweep itself: another number is another run
       if key not in known and run.path in plan["runs"]:
-        raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {run.path} was raised to "
-                        f"{(plan['common'] | plan['runs'][run.path])[growth.STEPS]}, which can't be taken back; choose another workdir")
+        steps = _recorded(plan["common"] | plan["runs"][run.path], run.path).train.num_steps
+        raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {run.path} was raised to {steps}, which can't be taken back; "
+                        "choose another workdir")
       continue
     [path] = alike
     planned = plan["common"] | plan["runs"][path]
     steps = growth.steps_before(run.config, planned)
     if steps is None:
-      raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {path} has {planned[growth.STEPS]}, and steps can only be raised; "
-                      "choose another workdir")
+      raise UserError(f"{growth.STEPS} = {run.config.train.num_steps}: {path} has {_recorded(planned, path).train.num_steps}, and steps "
+                      "can only be raised; choose another workdir")
     found[key] = path, steps
   return found
 

@@ -26,7 +26,10 @@ def read_plan(folder: pathlib.Path) -> dict:
   plan = workdir.read_json(file)
   packs, works, runs = plan.get("packs"), plan.get("work"), plan.get("runs")
   all_of = lambda values, kind: isinstance(values, kind) and all(isinstance(v, dict) for v in (values.values() if kind is dict else values))
-  if not (_is_listing(packs) and isinstance(works, dict) and all_of(plan.get("grown", []), list)
+  grown, raised = plan.get("grown", []), plan.get("raised", {})
+  if not (_is_listing(packs) and isinstance(works, dict) and all_of(grown, list) and isinstance(raised, dict)
+          and all(isinstance(one.get(name), str) for one in grown for name in ("command", "commit"))
+          and all(isinstance(one, int) for one in raised.values())
           and all(type(works.get(name)) in (int, float) and 0 <= works[name] < math.inf for name in packs)
           and ("common" not in plan or (isinstance(plan["common"], dict) and all_of(runs, dict)
                                         and runs.keys() == {path for paths in packs.values() for path in paths}))):

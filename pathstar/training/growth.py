@@ -66,7 +66,8 @@ def begin(runs: Sequence[tuple[Config, pathlib.Path]], checkpoints: Sequence[pat
   for config, folder in runs:  # in this order: killed in between, the same command or the one before does it again
     old, result = workdir.read_json(folder / workdir.CONFIG), folder / workdir.RESULT
     found = workdir.read_json(result) if result.exists() else None
-    workdir.write_json(folder / RAISED, {str(old[STEPS]): found} | _raised(folder))
+    steps = configs.recorded_in(str(folder / workdir.CONFIG), old).train.num_steps
+    workdir.write_json(folder / RAISED, {str(steps): found} | _raised(folder))
     result.unlink(missing_ok=True)
     workdir.write_json(folder / workdir.CONFIG, old | {STEPS: config.train.num_steps})
 
