@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+EXIT_STOPPED = 75  # EX_TEMPFAIL: the status of a process that a signal stopped, and that the same command takes up again
 _OUTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _MAX_SHOWN = 100  # characters of a value in an error
 _MAX_LISTED = 20  # errors that are listed below each other

@@ -31,19 +31,14 @@ def test_the_learning_order_has_every_position_and_says_which_were_not_learned()
       {"position": 1, "step_50": 10, "step_95": None},
       {"position": 2, "step_50": 10, "step_95": 20},
   ]
-  assert curves.learning_order(ROWS, "train") == []
 
 
-def row(step, cheat, branch, legal, entropy):
-  return {"step": step, "eval/test/cheat_accuracy": cheat, "eval/test/branch_accuracy": branch, "eval/test/legal_mass": legal,
-          "eval/test/branch_entropy": entropy}
+def row(step, cheat, branch):
+  return {"step": step, "eval/test/cheat_accuracy": cheat, "eval/test/branch_accuracy": branch}
 
 
 def test_the_timeline_tells_what_the_branch_does_once_the_cheat_is_learned():
-  rows = [row(0, 0.0, 0.9, 0.1, 0.3), row(10, 0.5, 0.3, 0.96, 0.6), row(20, 0.97, 0.48, 0.99, 0.69), row(30, 1.0, 0.52, 1.0, 0.68)]
-  assert curves.timeline(rows) == {
-      "cheat_step": 20, "legal_step": 10, "branch_accuracy_then": 0.48, "branch_accuracy_best": 0.52, "branch_entropy_end": 0.68}
+  rows = [row(0, 0.0, 0.9), row(10, 0.5, 0.3), row(20, 0.97, 0.48), row(30, 1.0, 0.52)]
+  assert curves.timeline(rows) == {"cheat_step": 20, "branch_accuracy_best": 0.52}
   # What came before the cheat is no matter, and without it nothing is said of the branch after.
-  assert curves.timeline(rows[:2]) == {
-      "cheat_step": None, "legal_step": 10, "branch_accuracy_then": None, "branch_accuracy_best": None, "branch_entropy_end": 0.6}
-  assert set(curves.timeline([]).values()) == {None}
+  assert curves.timeline(rows[:2]) == curves.timeline([]) == {"cheat_step": None, "branch_accuracy_best": None}

@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
   if whole is None:
     found, total, notes = price.rows(works, None, {}), None, ["for hours and memory, give --topology=v5e:4x4 or another"]
   else:
-    found, total, notes = price.on_hardware(works, whole, args)
+    mesh = None if args.find else works[0].config.mesh  # that of --mesh, if it is given
+    found, total, notes = price.on_hardware(works, whole, mesh, args.compile, args.utilisation, args.profile)
   print(price.markdown(found))
   print(f"{len(packs)} packs of {sum(len(p.runs) for p in packs)} runs, {sum(w.total_flops for w in works):.3g} FLOPs")
   print("\n".join(notes))

@@ -160,7 +160,7 @@ def draw(rows: Sequence[dict]) -> Figure:
     axes.set_xticks(lengths, [str(n) for n in lengths])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
-  figures.top_legend(figure, *axes.get_legend_handles_labels(), 5, 9)
+  figures.top_legend(figure, [axes], 5, 9)
   return figure
 
 

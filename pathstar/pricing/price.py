@@ -6,7 +6,6 @@ the compiler's own clock (clock.py). What lies between the two is interpolated o
 of the model in cost.py.
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -17,6 +16,7 @@ from pathstar.errors import UserError
 from pathstar.pricing import clock
 from pathstar.pricing.cost import Layout, Work, layout, layouts, mesh_shape
 from pathstar.pricing.topology import Compiled, Topology, compile_for, devices, missing
+from pathstar.pricing.total import shape_of
 from pathstar.sweeps.packs import Pack
 from pathstar.training import flops
 from pathstar.training.program import parameter_counts
@@ -30,9 +30,7 @@ def count_work(packs: Sequence[Pack], platform: str) -> list[Work]:
   found, counted = [], {}
   for number, pack in enumerate(packs, 1):
     first = pack.runs[0].config
-    # Orders of the target and seeds do not change what there is to compute.
-    same = (*first.value_fields, "objective.order")
-    key = tuple((name, value) for name, value in first.fields.items() if name not in same)
+    key = shape_of(first)
     if key not in counted:
       print(f"\rcounting {number}/{len(packs)}", end="", file=sys.stderr, flush=True)
       counted[key] = *parameter_counts(first).values(), flops.of_step(first, platform)
@@ -196,21 +194,29 @@ def soonest(works: Sequence[Work], possible: Sequence[Layout], everything: bool)
   return best[1:]
 
 
-def on_hardware(works: Sequence[Work], whole: Topology, args: argparse.Namespace) -> tuple[list[dict], dict, list[str]]:
-  """Rows, totals and what to say below them."""
-  reason = "nothing was compiled (--compile=none)" if args.compile == "none" else missing(whole)
-  utilisation = args.utilisation or whole.chip.utilisation
+def on_hardware(works: Sequence[Work], whole: Topology, mesh: str | None, compile_which: str = "ends", utilisation: float | None = None,
+                profiled: bool = False) -> tuple[list[dict], dict, list[str]]:
+  """Rows, totals and what to say below them.
+
+  Args:
+    mesh: of every pack; None: the soonest is found.
+    compile_which: of each kind of packs the `ends`, `all` or `none`.
+    utilisation: share of the peak where no compiler tells; None: the chip's.
+    profiled: whether to say what the time of the slowest pack goes into.
+  """
+  reason = "nothing was compiled (--compile=none)" if compile_which == "none" else missing(whole)
+  utilisation = utilisation or whole.chip.utilisation
   possible = layouts(works, whole, utilisation)
-  if args.find and not possible:
-    raise UserError(f"--find: {args.topology} can't be divided so that every pack uses all chips of its job; give --mesh")
-  chosen = possible[0] if args.find else layout(works, whole, whole, args.mesh or works[0].config.mesh, utilisation)
-  others = [] if args.find else [l for l in possible if l.hours < chosen.hours]
+  if mesh is None and not possible:
+    raise UserError(f"--find: {whole.name} can't be divided so that every pack uses all chips of its job; give --mesh")
+  chosen = possible[0] if mesh is None else layout(works, whole, whole, mesh, utilisation)
+  others = [] if mesh is None else [l for l in possible if l.hours < chosen.hours]
   if reason:
     compiled = {}
-  elif args.find:
-    chosen, compiled = soonest(works, possible, args.compile == "all")
+  elif mesh is None:
+    chosen, compiled = soonest(works, possible, compile_which == "all")
   else:
-    compiled = compile_packs(works, chosen, args.compile == "all", give_up=False)
+    compiled = compile_packs(works, chosen, compile_which == "all", give_up=False)
     chosen = timed(works, chosen, compiled)
   found = rows(works, chosen, compiled)
   notes = [str(chosen), _how(works, chosen, compiled, utilisation)]
@@ -222,7 +228,7 @@ def on_hardware(works: Sequence[Work], whole: Topology, args: argparse.Namespace
     notes.append(f"sooner by the model, if it fits (--find compiles it): {others[0].num_jobs} jobs of {others[0].part.num_chips} chips")
   if reason:
     notes.append(reason)
-  if args.profile and not reason:
+  if profiled and not reason:
     notes.append(profile(found, compiled))
   total = {"jobs": chosen.num_jobs, "topology_of_a_job": chosen.part.name, "mesh": chosen.spec, "hours": chosen.hours,
            "chip_hours": chosen.chip_hours, "flops": sum(w.total_flops for w in works), "utilisation": utilisation}

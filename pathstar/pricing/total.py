@@ -40,6 +40,11 @@ def _step_work(config: Config) -> float:
   return packs.work(config) / config.train.num_steps
 
 
+def shape_of(config: Config) -> tuple:
+  """The same for configs of which a step has the same arithmetic."""
+  return sum(_parts(config), ())
+
+
 def _parts(config: Config) -> tuple[tuple, tuple]:
   """What a step's arithmetic depends on: the fields that make a kind, and those that with it make a shape."""
   same = (*config.value_fields, "objective.order", "train.num_steps")  # an order changes nothing, and neither does the rate's schedule

@@ -47,7 +47,7 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")
-  top_legend(figure, *grid[0].get_legend_handles_labels(), 3, 9)
+  top_legend(figure, grid[:1], 3, 9)
   return figure
 
 
@@ -73,7 +73,7 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
   axes.set_ylim(0, 1.06)
   axes.set_ylabel("each seed, at the end")
   axes.spines[["top", "right"]].set_visible(False)
-  top_legend(figure, *axes.get_legend_handles_labels(), 2, 8)
+  top_legend(figure, [axes], 2, 8)
   return figure
 
 
@@ -123,7 +123,7 @@ def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     axes.set_xticks(lengths)
     axes.set_xlabel("length")
   grid[0].set_ylabel("exact match, test")
-  top_legend(figure, *grid[0].get_legend_handles_labels(), 1, 8)
+  top_legend(figure, grid[:1], 1, 8)
   return figure
 
 
@@ -145,7 +145,7 @@ def verifier(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     titled(axes, title)
     axes.set_xlabel("k")
   grid[0].set_ylabel("right path among them, test")
-  top_legend(figure, *grid[0].get_legend_handles_labels(), 2, 8)
+  top_legend(figure, grid[:1], 2, 8)
   return figure
 
 

@@ -20,33 +20,22 @@ def crossing(rows: Sequence[dict], tag: str, threshold: float) -> int | None:
   return next((step for step, value in series(rows, tag) if value >= threshold), None)
 
 
-def learning_order(rows: Sequence[dict], split: str = "test") -> list[dict]:
+def learning_order(rows: Sequence[dict]) -> list[dict]:
   """One dict a position of the answer: `position`, `step_50` and `step_95`, where its accuracy crosses 50 % and 95 %.
 
   A guess crosses 50 % too where two answers are possible: at the branch of degree 2 only `step_95` tells.
   """
   found = []
-  while series(rows, tag := f"eval/{split}/position_{len(found)}/accuracy"):
+  while series(rows, tag := f"eval/test/position_{len(found)}/accuracy"):
     found.append({"position": len(found)} | {f"step_{100 * x:.0f}": crossing(rows, tag, x) for x in THRESHOLDS})
   return found
 
 
-def timeline(rows: Sequence[dict], split: str = "test") -> dict:
-  """The cheat, then the indecipherable token: what is left of the branch token's supervision once the cheat is learned.
+def timeline(rows: Sequence[dict]) -> dict:
+  """What is left of the branch token's supervision once the cheat is learned.
 
-  `cheat_step`: `cheat_accuracy` crosses 95 %. `legal_step`: `legal_mass` does. `branch_accuracy_then`: at
-  `cheat_step`; `branch_accuracy_best`: the largest from then on; `branch_entropy_end`: at the end, in nats. None
-  where there is no such step.
+  `cheat_step`: `cheat_accuracy` crosses 95 %. `branch_accuracy_best`: the largest from then on. None where there is no such step.
   """
-  tag = lambda name: f"eval/{split}/{name}"
-  cheat_step = crossing(rows, tag("cheat_accuracy"), SOLVED)
-  branch = series(rows, tag("branch_accuracy"))
-  after = [value for step, value in branch if cheat_step is not None and step >= cheat_step]
-  entropy = series(rows, tag("branch_entropy"))
-  return {
-      "cheat_step": cheat_step,
-      "legal_step": crossing(rows, tag("legal_mass"), SOLVED),
-      "branch_accuracy_then": after[0] if after else None,
-      "branch_accuracy_best": max(after, default=None),
-      "branch_entropy_end": entropy[-1][1] if entropy else None,
-  }
+  cheat_step = crossing(rows, "eval/test/cheat_accuracy", SOLVED)
+  after = [value for step, value in series(rows, "eval/test/branch_accuracy") if cheat_step is not None and step >= cheat_step]
+  return {"cheat_step": cheat_step, "branch_accuracy_best": max(after, default=None)}

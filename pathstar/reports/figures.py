@@ -5,9 +5,10 @@ Each function of `ALL` takes (runs, curves) and returns a Figure, or None where 
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -59,12 +60,12 @@ def titled(axes, title: str, fontsize: int = 9) -> None:
   axes.set_title("\n".join(lines), fontsize=fontsize if len(lines) == 1 else min(fontsize, 8))
 
 
-def top_legend(figure: Figure, handles: Sequence, labels: Sequence[str], columns: int, fontsize: int) -> None:
-  """A legend above the axes, of as many columns, up to `columns`, as the figure is wide: matplotlib cuts a wider one off without a word.
+def top_legend(figure: Figure, grid: Iterable[Axes], columns: int, fontsize: int) -> None:
+  """A legend above a figure, of what is labelled in these axes, each label once.
 
-  A label that stands there several times is shown once.
+  It has as many columns, up to `columns`, as the figure is wide: matplotlib cuts a wider one off without a word.
   """
-  labelled = dict(zip(labels, handles))
+  labelled = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
   handles, labels = list(labelled.values()), list(labelled)
   width = figure.get_size_inches()[0]
   text = lambda label: (0.62 * len(label) + 4.5) * fontsize / 72  # inches of a label, its handle and the space around them
@@ -141,7 +142,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   axes.set_ylim(0, 1.04)
   axes.set_ylabel("exact match on held-out problems")
   axes.spines[["top", "right"]].set_visible(False)
-  top_legend(figure, *axes.get_legend_handles_labels(), len(methods) + 3, 9)
+  top_legend(figure, [axes], len(methods) + 3, 9)
   return figure
 
 
@@ -267,8 +268,7 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     titled(axes, f"{problem}, {order}")
     axes.set_xlabel("training examples")
   grid[0].set_ylabel("exact match, test")
-  handles, labels = (sum(of_all, []) for of_all in zip(*(axes.get_legend_handles_labels() for axes in grid)))
-  top_legend(figure, handles, labels, 2, 9)
+  top_legend(figure, grid, 2, 9)
   return figure
 
 

@@ -75,8 +75,7 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
   drawn = [axes.get_ylim() for axes in grid[2::3] if axes.get_visible()]
   for axes in grid[2::3] if drawn else ():
     axes.set_ylim(min(low for low, _ in drawn), max(high for _, high in drawn))
-  named = {label: handle for axes in grid[::3] for handle, label in zip(*axes.get_legend_handles_labels())}
-  top_legend(figure, list(named.values()), list(named), 4, 9)
+  top_legend(figure, grid[::3], 4, 9)
   return figure
 
 

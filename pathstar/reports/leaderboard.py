@@ -135,22 +135,23 @@ def branch_training(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | No
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("first move right, test")
-  labelled = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels())}
-  top_legend(figure, list(labelled.values()), list(labelled), 6, 8)
+  top_legend(figure, grid, 6, 8)
   return figure
 
 
 def loss_terms(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   """Terms of the loss during training, where it has several. Median over seeds of the graph that most ways of training were tried on."""
+  if not side_by_side(runs):
+    return None
   terms: dict[tuple[str, str], list[tuple[int, float]]] = {}
   for row in curves:
     if str(row["position"]).startswith("loss_"):
       terms.setdefault((row["run_id"], row["position"].removeprefix("loss_")), []).append((row["step"], row["loss"]))
-  of_run = by(terms, lambda key: key[0])
-  problem = max(graphs_of(runs), key=lambda graph: sum(graph in of for of in entries(runs).values()))
-  found = {name: of.get(problem, []) for name, of in entries(runs).items()}
+  of_run, tried = by(terms, lambda key: key[0]), entries(runs)
+  problem = max(graphs_of(runs), key=lambda graph: sum(graph in of for of in tried.values()))
+  found = {name: of.get(problem, []) for name, of in tried.items()}
   panels = {name: rows for name, rows in found.items() if any(len(of_run.get(row["run_id"], [])) > 1 for row in rows)}
-  if not side_by_side(runs) or not panels:
+  if not panels:
     return None
   figure, grid = grid_of(len(panels))
   for axes, (name, rows) in zip(grid, panels.items()):

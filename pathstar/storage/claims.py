@@ -15,11 +15,10 @@ from collections.abc import Iterator
 
 import fsspec
 
-from pathstar.errors import Held, UserError, first_line, say
+from pathstar.errors import EXIT_STOPPED, Held, UserError, first_line, say
 
 LEASE_S = 90.0  # after a holder's death its claims expire within this time
 _FOLDER = ".claims"
-_STOPPED = 75
 
 _mine: dict[str, "_Claim"] = {}  # by place: what this process holds
 _renewing = threading.Lock()
@@ -134,8 +133,8 @@ def _renew(every: float, idle: threading.Event) -> None:
           if not lost:
             one.write(LEASE_S)
         except Exception as error:  # of the network, of any kind; tried again until the claim has run out
-          say(f"the claim of {one.place} can't be renewed ({type(error).__name__}: {error})")
+          say(f"the claim of {one.place} can't be renewed ({first_line(error)})")
           lost = time.time() > one.until
         if lost:
           say(f"stopped: the claim of {one.place} may be another's by now; the same command goes on")
-          os._exit(_STOPPED)
+          os._exit(EXIT_STOPPED)

@@ -102,8 +102,7 @@ class Checkpoints:
         restored = self._manager.restore(step, args=args)
         self._compare(step, restored)
       except Exception as error:  # whatever a torn file makes the readers raise
-        _log.warning("checkpoint %d can't be read (%s: %s)", step, type(error).__name__,
-                     str(error).splitlines()[0][:200] if str(error) else "")
+        _log.warning("checkpoint %d can't be read (%s)", step, first_line(error))
         restored = None
       if hosts.all_of(restored is not None):
         self._set_aside(torn, "corrupt")

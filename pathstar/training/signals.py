@@ -13,9 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pathstar.errors import say
+from pathstar.errors import EXIT_STOPPED, say
 
-EXIT_STOPPED = 75  # EX_TEMPFAIL
 COMPILER = "compiles ahead"  # name of a thread
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAME_S = 2.0  # a terminal and a launch script both signal: what comes within this time is one signal
