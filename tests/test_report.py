@@ -185,6 +185,13 @@ def test_a_report_of_several_sweeps_names_the_command_of_each_and_is_made_for_th
   assert "others" not in alone and "**Claim 6.**" not in report.readme("one", runs, alone, [], claims.verdicts(runs, alone), 24)
 
 
+@pytest.mark.parametrize("config, made", [("failure", True), ("claims/failure:scale=cpu", True), ("/x/configs/claims/failure.py", True),
+                                          ("/home/me/failure.py", False), ("mine/failure.py:scale=cpu", False), ("failure_mine", False)])
+def test_a_report_is_made_for_a_claim_by_its_packaged_config_alone(config, made):
+  source = {"command": f"pathstar sweep --config={config} --workdir=runs/x"}
+  assert ("1" in [one.claim.number for one in claims.verdicts([run()], source)]) == made
+
+
 def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path):
   source = {"command": "pathstar sweep --config=configs/claims/failure.py --workdir=runs/x", "devices": ["cpu:cpu"]}
   other = {"problem": "G(10,5)", "degree": 10, "exact_match_test": 0.9}  # on which a transformer alone ran

@@ -166,7 +166,8 @@ def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
 def is_made_for(claim: Claim, runs: Sequence[dict], source: dict) -> bool:
   """Whether a report's command, or one of several, is of the claim's config, or of another whose runs differ in what the claim compares."""
   commands = (each.get("command", "") for one in (source, *source.get("others", ())) for each in (one, *one.get("grown", ())))
-  configs = {found[1] for command in commands if (found := re.search(r"--config[= ](?:\S*/)?(\w+)(?:\.py)?(?=[\s:]|$)", command))}
+  packaged = r"--config[= ](?:\S*configs/)?(?:claims/)?(\w+)(?:\.py)?(?=[\s:]|$)"  # and not a file of that name elsewhere
+  configs = {found[1] for command in commands if (found := re.search(packaged, command))}
   return bool(claim.about(runs)) and (claim.config in configs or bool(configs & set(claim.also)) and differs(claim, runs))
 
 
