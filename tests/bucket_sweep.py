@@ -13,7 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pathstar.commands import cli, sweep
-from pathstar.storage import claims, workdir
+from pathstar.storage import leases, workdir
 from pathstar.sweeps import execute
 
 
@@ -65,7 +65,7 @@ def train(configs, folders, checkpoints, inherited, progress, ahead):
 
 
 if __name__ == "__main__":
-  Bucket.root, claims.LEASE_S = sys.argv[1], float(sys.argv[2])
+  Bucket.root, leases.LEASE_S = sys.argv[1], float(sys.argv[2])
   for name in Bucket.protocol:
     fsspec.register_implementation(name, Bucket, clobber=True)
   execute.train = train

@@ -1,4 +1,4 @@
-"""Processes that share a sweep on a bucket: claims instead of locks."""
+"""Processes that share a sweep on a bucket: leases instead of locks."""
 
 import collections
 import os
@@ -13,32 +13,32 @@ import time
 import pytest
 
 from pathstar.errors import Held, UserError
-from pathstar.storage import claims
+from pathstar.storage import leases
 
 SCRIPT = pathlib.Path(__file__).parent / "bucket_sweep.py"
 
 
 @pytest.fixture
 def lease(monkeypatch):
-  monkeypatch.setattr(claims, "LEASE_S", 0.6)
+  monkeypatch.setattr(leases, "LEASE_S", 0.6)
 
 
 def test_a_folder_is_one_process_s_until_it_gives_it_back(tmp_path, lease):
-  with claims.claim(tmp_path, "the first", wait=False):
-    assert claims.holder(tmp_path) == "the first"
-    with pytest.raises(Held, match="in use by the first"), claims.claim(tmp_path, "another", wait=False):
+  with leases.lease(tmp_path, "the first", wait=False):
+    assert leases.holder(tmp_path) == "the first"
+    with pytest.raises(Held, match="in use by the first"), leases.lease(tmp_path, "another", wait=False):
       pass
     time.sleep(1.2)  # it is renewed
-    assert claims.holder(tmp_path) == "the first"
-  assert claims.holder(tmp_path) is None
-  with claims.claim(tmp_path, "another", wait=False):
-    assert claims.holder(tmp_path) == "another"
+    assert leases.holder(tmp_path) == "the first"
+  assert leases.holder(tmp_path) is None
+  with leases.lease(tmp_path, "another", wait=False):
+    assert leases.holder(tmp_path) == "another"
 
 
 def test_one_thread_renews_however_many_folders_were_held(tmp_path):
   before = threading.active_count()
   for _ in range(5):  # each for less than the time after which it is renewed
-    with claims.claim(tmp_path / "a", "me", wait=False), claims.claim(tmp_path / "b", "me", wait=False):
+    with leases.lease(tmp_path / "a", "me", wait=False), leases.lease(tmp_path / "b", "me", wait=False):
       pass
   deadline = time.monotonic() + 10
   while threading.active_count() > before and time.monotonic() < deadline:
@@ -46,17 +46,17 @@ def test_one_thread_renews_however_many_folders_were_held(tmp_path):
   assert threading.active_count() <= before
 
 
-def test_a_claim_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease):
-  fs, place = claims._on_bucket(tmp_path)
-  assert claims._take(fs, place, "the dead")  # and never renewed
-  assert claims.holder(tmp_path) == "the dead" and claims._take(fs, place, "x") is None
+def test_a_lease_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease):
+  fs, place = leases._on_bucket(tmp_path)
+  assert leases._take(fs, place, "the dead")  # and never renewed
+  assert leases.holder(tmp_path) == "the dead" and leases._take(fs, place, "x") is None
   time.sleep(0.7)
-  assert claims.holder(tmp_path) is None
+  assert leases.holder(tmp_path) is None
   taken, at_once = [], threading.Barrier(8)
 
   def follow(number):
     at_once.wait()
-    taken.append(claims._take(fs, place, f"{number}"))
+    taken.append(leases._take(fs, place, f"{number}"))
 
   threads = [threading.Thread(target=follow, args=(number,)) for number in range(8)]
   for thread in threads:
@@ -67,27 +67,27 @@ def test_a_claim_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lea
 
 
 @pytest.mark.parametrize("content", ["{}", "{", "3", '{"by": "a", "until": "x"}'])
-def test_a_damaged_claim_is_named_and_what_is_no_claim_is_passed_over(tmp_path, content):
-  place = tmp_path / claims._FOLDER
+def test_a_damaged_lease_is_named_and_what_is_none_is_passed_over(tmp_path, content):
+  place = tmp_path / leases._FOLDER
   place.mkdir()
   (place / "notes").write_text("not ours")
-  assert claims.holder(tmp_path) is None
+  assert leases.holder(tmp_path) is None
   (place / "0").write_text(content)
-  with pytest.raises(UserError, match="claims/0: says not who holds the folder"), claims.claim(tmp_path, "me", wait=False):
+  with pytest.raises(UserError, match="claims/0: says not who holds the folder"), leases.lease(tmp_path, "me", wait=False):
     pass
 
 
 def test_who_looked_too_long_ago_takes_nothing(tmp_path, lease, monkeypatch):
-  fs, place = claims._on_bucket(tmp_path)
-  looked = claims._newest(fs, place)
+  fs, place = leases._on_bucket(tmp_path)
+  looked = leases._newest(fs, place)
   for by in ("one", "two", "three"):  # come and go, and tidy up
-    with claims.claim(tmp_path, by, wait=False):
+    with leases.lease(tmp_path, by, wait=False):
       pass
-  with claims.claim(tmp_path, "four", wait=False):
+  with leases.lease(tmp_path, "four", wait=False):
     with monkeypatch.context() as patch:
-      patch.setattr(claims, "_newest", lambda *_: looked)
-      assert claims._take(fs, place, "five") is None
-    assert claims.holder(tmp_path) == "four"
+      patch.setattr(leases, "_newest", lambda *_: looked)
+      assert leases._take(fs, place, "five") is None
+    assert leases.holder(tmp_path) == "four"
 
 
 @pytest.mark.slow

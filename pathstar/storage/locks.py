@@ -1,4 +1,4 @@
-"""Who holds a folder: a lock that the kernel frees however its holder ends, or on a bucket a claim that then expires (claims.py)."""
+"""Who holds a folder: a lock that the kernel frees however its holder ends, or on a bucket a lease that then expires (leases.py)."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from pathstar.errors import Held, UserError, say
-from pathstar.storage import claims, workdir
+from pathstar.storage import leases, workdir
 
 _LOCK, _MOMENT_S, _MOMENTS = ".lock", 0.03, 4
 
@@ -26,7 +26,7 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     Held: another process holds it; the message says which.
   """
   if workdir.is_remote(folder):
-    with claims.claim(folder, _me(), wait):
+    with leases.lease(folder, _me(), wait):
       yield
     return
   with open(folder / _LOCK, "a+", opener=_no_link) as file:
@@ -69,7 +69,7 @@ def _no_link(path: str, flags: int) -> int:
 def holder(folder: pathlib.Path) -> str | None:
   """Who holds the folder's lock, or None."""
   if workdir.is_remote(folder):
-    return claims.holder(folder)
+    return leases.holder(folder)
   try:
     with open(folder / _LOCK) as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ def holder(folder: pathlib.Path) -> str | None:
 
 def lease(folder: pathlib.Path) -> float:
   """Seconds after which a dead holder's folder is free."""
-  return claims.LEASE_S if workdir.is_remote(folder) else 0.0
+  return leases.LEASE_S if workdir.is_remote(folder) else 0.0
 
 
 def _me() -> str:

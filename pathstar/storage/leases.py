@@ -1,7 +1,7 @@
 """Who holds a folder on a bucket, where there are no locks: an object that is created only if absent (on Google Cloud by the precondition
-generation 0), and renewed for as long as its holder lives. A claim that is not renewed expires, and the folder is free.
+generation 0), and renewed for as long as its holder lives. A lease that is not renewed expires, and the folder is free.
 
-Claims are numbered: the highest one counts, and when it has expired or was given back, the next number is free for the one process that
+Leases are numbered: the highest one counts, and when it has expired or was given back, the next number is free for the one process that
 creates it. So none has to delete what may be another's by now. Clocks of the machines may differ by much less than LEASE_S.
 """
 
@@ -17,16 +17,16 @@ import fsspec
 
 from pathstar.errors import EXIT_STOPPED, Held, UserError, first_line, say
 
-LEASE_S = 90.0  # after a holder's death its claims expire within this time
-_FOLDER = ".claims"
+LEASE_S = 90.0  # after a holder's death its leases expire within this time
+_FOLDER = ".claims"  # as the first version called them
 
-_mine: dict[str, "_Claim"] = {}  # by place: what this process holds
+_mine: dict[str, "_Lease"] = {}  # by place: what this process holds
 _renewing = threading.Lock()
 _idle = threading.Event()  # ends the thread that renews; each has its own
 
 
-class _Claim:
-  """A claim of this process."""
+class _Lease:
+  """A lease of this process."""
 
   def __init__(self, fs: fsspec.AbstractFileSystem, place: str, number: int, by: str):
     self.fs, self.place, self.number, self._by, self.until = fs, place, number, by, 0.0
@@ -39,7 +39,7 @@ class _Claim:
 
 
 @contextlib.contextmanager
-def claim(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
+def lease(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
   """Holds the folder. `wait`: until it is free.
 
   Raises:
@@ -78,7 +78,7 @@ def _on_bucket(folder: pathlib.Path) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def _newest(fs: fsspec.AbstractFileSystem, place: str) -> tuple[int, str | None]:
-  """The claim that counts: its number (-1: there is none), and its holder (None: nobody any more). Raises UserError if it is damaged."""
+  """The lease that counts: its number (-1: there is none), and its holder (None: nobody any more). Raises UserError if it is damaged."""
   numbers = _numbers(fs, place)
   if not numbers:
     return -1, None
@@ -101,12 +101,12 @@ def _numbers(fs: fsspec.AbstractFileSystem, place: str) -> list[int]:
   return sorted(int(name) for name in names if name.isdecimal())  # others are not ours
 
 
-def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Claim | None:
-  """The next claim if the folder is free and no other process is faster; else None."""
+def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Lease | None:
+  """The next lease if the folder is free and no other process is faster; else None."""
   number, held_by = _newest(fs, place)
   if held_by:
     return None
-  mine = _Claim(fs, place, number + 1, by)
+  mine = _Lease(fs, place, number + 1, by)
   if number < 0:
     fs.makedirs(place, exist_ok=True)  # on a bucket nothing
   try:
@@ -122,7 +122,7 @@ def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Claim | None:
 
 
 def _renew(every: float, idle: threading.Event) -> None:
-  """In a thread, until this process holds none: keeps its claims, or ends it where it could not and another may hold them."""
+  """In a thread, until this process holds none: keeps its leases, or ends it where it could not and another may hold them."""
   while not idle.wait(every):
     with _renewing:
       if idle.is_set():
@@ -132,9 +132,9 @@ def _renew(every: float, idle: threading.Event) -> None:
           lost = _numbers(one.fs, one.place)[-1:] != [one.number]
           if not lost:
             one.write(LEASE_S)
-        except Exception as error:  # of the network, of any kind; tried again until the claim has run out
-          say(f"the claim of {one.place} can't be renewed ({first_line(error)})")
+        except Exception as error:  # of the network, of any kind; tried again until the lease has run out
+          say(f"the lease of {one.place} can't be renewed ({first_line(error)})")
           lost = time.time() > one.until
         if lost:
-          say(f"stopped: the claim of {one.place} may be another's by now; the same command goes on")
+          say(f"stopped: the lease of {one.place} may be another's by now; the same command goes on")
           os._exit(EXIT_STOPPED)
