@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pathstar.reports.checks import one_in_degree
+from pathstar.reports.checks import guesses, is_early, one_in_degree
 from pathstar.reports.figures import LINES, MARKERS, grid_of, in_steps, seeds_line, titled, top_legend
 from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
 
@@ -52,7 +52,10 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
 
 
 def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """The first move at the end of training: its entropy among the legal ones, and the probability on these (an even guess has both at 1)."""
+  """The first move at the end of training: its entropy among the legal ones, and the probability on these (an even guess has both at 1).
+
+  Pale: runs that have not learned to follow edges.
+  """
   panels = groups([row for row in on_grid(paths(runs))
                    if method(row) == "next_token" and defined([row], "branch_entropy") and row["degree"] > 1])
   if not panels:
@@ -64,9 +67,14 @@ def first_move(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | No
   for number, (label, value) in enumerate(lines):
     for x, rows in enumerate(panels.values()):
       at = x + 0.28 * (number - 1) + np.linspace(-0.07, 0.07, len(rows)) * (len(rows) > 1)
-      axes.scatter(at, [value(row) for row in rows], s=26, marker=MARKERS[number], facecolor=str(0.5 * number), edgecolor="black", lw=0.8,
-                   label=label if x == 0 else None)
-      axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label=_guess(rows[0]) if not number else None)
+      edge = ["0.75" if is_early(row) else "black" for row in rows]
+      face = ["white" if is_early(row) else str(0.5 * number) for row in rows]
+      axes.scatter(at, [value(row) for row in rows], s=26, marker=MARKERS[number], facecolor=face, edgecolor=edge, lw=0.8)
+    axes.scatter([], [], s=26, marker=MARKERS[number], facecolor=str(0.5 * number), edgecolor="black", lw=0.8, label=label)
+  for x, rows in enumerate(panels.values()):
+    axes.hlines(rows[0]["chance"], x - 0.45, x + 0.45, color="black", ls=(0, (1, 3)), lw=1, label=_guess(rows[0]))
+  if any(is_early(row) for rows in panels.values() for row in rows):
+    axes.scatter([], [], s=26, facecolor="white", edgecolor="0.75", lw=0.8, label="edges not learned")
   axes.axhline(1, color="0.7", lw=0.8, zorder=0)
   named = titles(panels, "problem", "architecture")
   axes.set_xticks(range(len(panels)), [named[key].replace(", ", "\n") for key in panels], fontsize=8)
@@ -115,8 +123,10 @@ def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     for number, (name, label) in enumerate(lines):
       seeds_line(axes, number, [(length, defined(same, name)) for length, same in by_length.items()], label)
     lengths = np.array(sorted(by_length))
-    shortest = mean(by_length[lengths[0]], "token_error")
-    axes.plot(lengths, (1 - shortest) ** lengths, color="0.6", ls=":", lw=1.6, label="(1 - e)^length, e: that of the shortest path")
+    means = {length: same[0] | {"exact_match_test": mean(same, "exact_match_test")} for length, same in by_length.items()}
+    if guessed := [length for length in lengths if guesses(means[length])]:
+      after, error = lengths[lengths >= guessed[0]], mean(by_length[guessed[0]], "token_error")
+      axes.plot(after, (1 - error) ** after, color="0.6", ls=":", lw=1.6, label="(1 - e)^length, e: of the shortest path that is a guess")
     axes.axhline(1 / degree, color="black", ls=(0, (1, 3)), lw=1, label="1/degree")
     titled(axes, title)
     axes.set_ylim(0, 1.04)

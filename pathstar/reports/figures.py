@@ -127,14 +127,15 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
     axes.hlines(rows[0]["chance"], x - 0.46, x + 0.46, color="black", ls="--", lw=1.2, zorder=3,
                 label="chance" if x == 0 else None)
     for m, name in enumerate(methods):
-      scores = defined([row for row in rows if method(row) == name], "exact_match_test")
-      if scores:
-        at = x + (m - (len(methods) - 1) / 2) * width
+      same, at = [row for row in rows if method(row) == name], x + (m - (len(methods) - 1) / 2) * width
+      scores, train = defined(same, "exact_match_test"), defined(same, "exact_match_train")
+      if not scores:  # an empty place would look like a score of 0
+        axes.text(at, 0.02, "no score" if same else "not run", rotation=90, fontsize=6, color="0.4", ha="center", va="bottom")
+      else:
         axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, label=name, **styles[name])
         at += np.linspace(-0.3, 0.3, len(scores)) * width if len(scores) > 1 else np.zeros(1)
         beside = width / (3.6 * max(2, len(scores)))  # so that no cross hides its circle
         axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4, label="a seed")
-        train = defined([row for row in rows if method(row) == name], "exact_match_train")
         if len(train) == len(scores):
           for color, line in (("white", 2.2), ("black", 0.8)):
             axes.scatter(at + beside / 2, train, s=16, marker="x", color=color, lw=line, zorder=5, label="a seed, training problems")
@@ -234,7 +235,10 @@ def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None
   Of all settings, in at most `most` panels.
   """
   solved = lambda same: f"{sum(score >= SOLVED for score in defined(same, 'exact_match_test'))}/{len(same)}"
-  return draw_maps(over_grid(with_answers(runs)), most, lambda same: mean(same, "exact_match_test"), solved)
+  figure = draw_maps(over_grid(with_answers(runs)), most, lambda same: mean(same, "exact_match_test"), solved)
+  for axes in figure.axes if figure else ():
+    axes.set_ylabel("degree (a guess is right in 1/degree)")
+  return figure
 
 
 def with_answers(runs: Sequence[dict]) -> list[dict]:

@@ -71,7 +71,7 @@ def how_short(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | Non
       axes.set_xticks([length for length in sorted({row["length"] for row in lot}) if axes is not steps or length > 3])
       axes.set_xlabel("length")
     titled(scores, title)
-    titled(steps, "filled: follows edges; open: plans; triangle: does not")
+    titled(steps, "filled: follows edges; open: plans; triangle: the last step of one that does not")
   drawn = [axes.get_ylim() for axes in grid[2::3] if axes.get_visible()]
   for axes in grid[2::3] if drawn else ():
     axes.set_ylim(min(low for low, _ in drawn), max(high for _, high in drawn))

@@ -173,6 +173,8 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
     (out / f"{figure_name}.png").unlink(missing_ok=True)
     given = (runs, curves, panels) if figure_name in WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
     if figure := make(*given):
+      if given[0] is few and len(few) < len(runs):
+        figure.supxlabel(f"the first {panels} of {len(groups(runs))} settings", fontsize=8, color="0.4")
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
   if len(groups(runs)) > panels:  # those that show everything first

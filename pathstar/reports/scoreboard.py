@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
-from pathstar.reports.checks import is_early, margin, one_in_degree
-from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, interval, is_made_for, lots, verdict
+from pathstar.reports.checks import is_early, margin
+from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, differs, interval, is_made_for, lots, verdict
 from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_report, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
@@ -61,7 +61,7 @@ def _verdicts(reports: Sequence[Report]) -> list[tuple[list[tuple[Report, Verdic
     own, others = [], []
     for report in reports:
       made_for_it = is_made_for(claim, report.runs, report.source)
-      if not made_for_it and claim.compares:
+      if not made_for_it and not differs(claim, report.runs):
         continue
       said = verdict(claim, report.runs)
       if made_for_it and "superseded_by" not in report.source:
@@ -92,7 +92,8 @@ def _counts(claim: Claim, reports: Iterable[Report]) -> dict[tuple[str, str], tu
   for report in reports:
     for lot, said in lots(claim, report.runs).items():
       held, of = found.get((report.scale, lot), (0, 0))
-      found[report.scale, lot] = (held + said.held, of + said.of)
+      if said.of:
+        found[report.scale, lot] = (held + said.held, of + said.of)
   return found
 
 
@@ -141,13 +142,14 @@ def held_out(reports: Sequence[Report]) -> str:
   """In a sentence: how many next-token runs of length 5 and more are above a guess on held-out problems; nothing if there are none."""
   claim = CLAIMS[0]
   runs = [(report.name, row) for report in reports for row in claim.about(report.runs)
-          if row["status"] == "done" and claim.lot(row) == LONG and one_in_degree(row)]
+          if row["status"] == "done" and claim.lot(row) == LONG]
   above = [(name, row) for name, row in runs if row["exact_match_test"] > row["chance"] + margin(row)]
   which = "; ".join(f"{name}, {problem}: " + ", ".join(f"{row['exact_match_test']:.2f}" for _, row in same)
                     for (name, problem), same in by(above, lambda one: (one[0], one[1]["problem"])).items())
-  told = f"{len(above) or 'none'} {'are' if len(above) > 1 else 'is'} above it on problems that training has not seen"
-  return (f"Of all {len(runs)} next-token runs at length 5 and more in which a guess is right with 1/degree, {told}"
-          f"{f' ({which})' * bool(above)}." if runs else "")
+  early = sum(is_early(row) for _, row in runs)
+  told = f"{len(above) or 'none'} {'are' if len(above) > 1 else 'is'} above a guess on problems that training has not seen"
+  return (f"Of all {len(runs)} runs of a transformer by next-token prediction at length 5 and more"
+          f"{f' ({early} before they follow edges)' * bool(early)}, {told}{f' ({which})' * bool(above)}." if runs else "")
 
 
 def graphs(reports: Sequence[Report]) -> str:
