@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pathstar
 from pathstar.commands import cli
-from pathstar.config import Loaded, flatten
+from pathstar.config import Loaded, flatten, varied
 from pathstar.devices import hosts
 from pathstar.errors import UserError
 from pathstar.pricing import total
@@ -19,7 +19,7 @@ from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute, foreseen
 from pathstar.sweeps.folder import PLAN, Reconciled, all_finished, finished, prepare, reconcile
-from pathstar.sweeps.packs import Pack, plan, shard, varied
+from pathstar.sweeps.packs import Pack, plan, shard
 from pathstar.sweeps.redo import check as check_redo
 from pathstar.sweeps.redo import redo
 from pathstar.tasks.files import FILE_FIELDS

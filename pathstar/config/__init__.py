@@ -5,12 +5,12 @@ Fields that belong to a task, a mixer, an objective or an evaluation are declare
 """
 
 from pathstar.config.files import Loaded, arguments, load, packaged
-from pathstar.config.registry import FREE_FIELDS, VALUE_FIELDS, cast_field, default, flatten, override, schema, selected
+from pathstar.config.registry import FREE_FIELDS, VALUE_FIELDS, cast_field, default, factored, flatten, override, schema, selected, varied
 from pathstar.config.resolve import Config, check_used, differences, of_run, recorded, recorded_in, resolve
 from pathstar.config.sections import Data, Eval, Optimizer, Train
 
 __all__ = [
     "FREE_FIELDS", "VALUE_FIELDS", "Config", "Data", "Eval", "Loaded", "Optimizer", "Train", "arguments",
-    "cast_field", "check_used", "default", "differences", "flatten", "load", "of_run", "override", "packaged", "recorded", "recorded_in",
-    "resolve", "schema", "selected",
+    "cast_field", "check_used", "default", "differences", "factored", "flatten", "load", "of_run", "override", "packaged", "recorded",
+    "recorded_in", "resolve", "schema", "selected", "varied",
 ]

@@ -121,6 +121,19 @@ def flatten(config: Mapping) -> dict[str, Any]:
   return flat
 
 
+def varied(fields: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The names, but for the seed, in whose values (or in having any) some of these differ."""
+  names = {name for one in fields for name in one if name != "seed" and name not in FREE_FIELDS}
+  return sorted(name for name in names if any(one.get(name) != fields[0].get(name) for one in fields))
+
+
+def factored(runs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+  """The fields that all runs have alike, and by name of the run what else it has."""
+  first, *others = runs.values()
+  shared = {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
+  return shared, {run: {name: value for name, value in one.items() if name not in shared} for run, one in runs.items()}
+
+
 def override(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
   """A copy of `config` with dotted fields set; strings are read as the field's type. Raises UserError.
 

@@ -30,7 +30,7 @@ COLUMNS = ("run_id", "task", "problem", "degree", "length", "answer_length", "br
 CURVE_COLUMNS = ("run_id", "step", "position", "accuracy", "loss")
 MAX_POINTS = 200  # of a curve
 # Fields that other columns tell.
-_HAVE_COLUMNS = ("seed", "task.name", "task.degree", "task.length", "task.num_nodes", "task.target", "model.mixer", "objective.name",
+_HAVE_COLUMNS = ("task.name", "task.degree", "task.length", "task.num_nodes", "task.target", "model.mixer", "objective.name",
                  "objective.order", "data.num_train")
 
 
@@ -118,8 +118,8 @@ def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:
 
 def _differing(configs: Sequence[config.Config]) -> list[str]:
   """The fields in which runs differ, or that only some use, but for those that have columns of their own."""
-  names = (name for name in config.schema() if name not in (*_HAVE_COLUMNS, *config.FREE_FIELDS))
-  return [name for name in names if any(one.fields.get(name) != configs[0].fields.get(name) for one in configs)]
+  names = set(config.varied([one.fields for one in configs])).difference(_HAVE_COLUMNS)
+  return [name for name in config.schema() if name in names]
 
 
 def _when(rows: Sequence[dict]) -> dict:

@@ -31,10 +31,7 @@ class Found(NamedTuple):
 
 def write_configs(out: pathlib.Path, configs: Mapping[str, config.Config]) -> None:
   """Writes the configs of a report's runs, a line a run."""
-  fields = {run_id: dict(one.fields) for run_id, one in configs.items()}
-  first = next(iter(fields.values()))
-  shared = {name: value for name, value in first.items() if all(name in one and one[name] == value for one in fields.values())}
-  runs = {run_id: {name: value for name, value in one.items() if name not in shared} for run_id, one in fields.items()}
+  shared, runs = config.factored({run_id: one.fields for run_id, one in configs.items()})
   lines = ",\n".join(f"  {json.dumps(run_id)}: {json.dumps(one)}" for run_id, one in runs.items())
   workdir.write_text(out / CONFIGS, f'{{"shared": {json.dumps(shared)},\n "runs": {{\n{lines}\n}}}}\n')
 

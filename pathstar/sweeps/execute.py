@@ -15,13 +15,14 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 
+from pathstar.config import varied
 from pathstar.devices import compiled, hosts
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import Held, Outage, Stopped, UserError, listed, out_of_memory, outage, say
 from pathstar.storage import workdir
 from pathstar.storage.locks import lease, lock
 from pathstar.sweeps.folder import ERROR, LAST_ERROR, all_finished, checkpoints_of, damaged, finished, has_saved
-from pathstar.sweeps.packs import Pack, lots, part, varied, work
+from pathstar.sweeps.packs import Pack, lots, part, work
 from pathstar.sweeps.records import FRESH, SPLIT, check_places, named_parts, split_of
 from pathstar.training.ahead import Ahead
 from pathstar.training.progress import Progress, in_words

@@ -155,7 +155,9 @@ def prepare(folder: pathlib.Path, packs: Sequence[Pack], grid: Callable[[], Sequ
         old["grown"] = [*(old["grown"] if "grown" in old else ()), {name: now[name] for name in ("command", "commit")}]
       works = old["work"] | {one.pack_id: work(one.runs[0].config) for one in found.packs if one.runs[0] in new}
       raised = (old["raised"] if "raised" in old else {}) | found.raised
-      workdir.write_json(file, old | {"packs": old["packs"] | listing(found.added), "work": works, "raised": raised, **_factored(fields)})
+      common, own = config.factored(fields)
+      workdir.write_json(file, old | {"packs": old["packs"] | listing(found.added), "work": works, "raised": raised, "common": common,
+                                      "runs": own})
     return found.packs
 
 
@@ -176,13 +178,6 @@ def _write_domains(folder: pathlib.Path, runs: Mapping[str, config.Config], plan
     for place in (folder, folder / "runs" / group) if planned else ():
       for earlier in place.glob("events.out.*"):
         earlier.unlink()
-
-
-def _factored(runs: Mapping[str, Mapping]) -> dict:
-  """The runs' fields as sweep.json has them: what all have alike, and by path what else a run has."""
-  first, *others = runs.values()
-  common = {name: value for name, value in first.items() if all(name in one and one[name] == value for one in others)}
-  return {"common": common, "runs": {path: {n: v for n, v in one.items() if n not in common} for path, one in runs.items()}}
 
 
 def listing(packs: Sequence[Pack]) -> dict[str, list[str]]:

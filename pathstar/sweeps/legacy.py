@@ -7,8 +7,8 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from pathstar.config.registry import FREE_FIELDS, VERSION_0_1
-from pathstar.sweeps.packs import Pack, PlannedRun, kind_of, name_of, pack, varied
+from pathstar.config.registry import FREE_FIELDS, VERSION_0_1, varied
+from pathstar.sweeps.packs import Pack, PlannedRun, kind_of, name_of, pack
 
 
 def renamed(packs: Sequence[Pack]) -> list[Pack]:

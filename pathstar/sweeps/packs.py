@@ -88,12 +88,6 @@ def kind_of(run: config.Config) -> str:
   return re.sub(r"[^\w.=+-]", "_", f"{run.architecture}-{run.method}-{run.task.slug}")
 
 
-def varied(fields: Sequence[Mapping[str, object]]) -> list[str]:
-  """The names, but for the seed, in whose values (or in having any) some of these differ."""
-  names = dict.fromkeys(name for one in fields for name in one if name != "seed" and name not in config.FREE_FIELDS)
-  return sorted(name for name in names if any(one.get(name) != fields[0].get(name) for one in fields))
-
-
 def work(run: config.Config) -> int:
   """How much a run has to compute, roughly and up to a factor: to order packs and to share out time."""
   fields = run.model.fields
@@ -168,7 +162,7 @@ def _placed(runs: Sequence[config.Config]) -> list[PlannedRun]:
   kinds = collections.defaultdict(list)
   for run in runs:
     kinds[kind_of(run)].append(run.fields)
-  told = {kind: varied(members) for kind, members in kinds.items()}
+  told = {kind: config.varied(members) for kind, members in kinds.items()}
   names = [run_id(run, told[kind_of(run)]) for run in runs]
   return [PlannedRun(name, run, f"{group}/{name}".lstrip("/")) for name, run, group in zip(names, runs, groups_of(runs))]
 
