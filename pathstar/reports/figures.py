@@ -237,7 +237,7 @@ def heat_map(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None
   solved = lambda same: f"{sum(score >= SOLVED for score in defined(same, 'exact_match_test'))}/{len(same)}"
   figure = draw_maps(over_grid(with_answers(runs)), most, lambda same: mean(same, "exact_match_test"), solved)
   for axes in figure.axes if figure else ():
-    axes.set_ylabel("degree (a guess is right in 1/degree)")
+    axes.set_ylabel("degree (guess: 1/degree)")
   return figure
 
 
