@@ -14,7 +14,7 @@ with --config.model.remat=true for the graphs of 20 x 20.
 cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; plain stacks of two blocks, the transformer's that of scale=graphs and the others' those of
 configs/architectures.py; 3 seeds, 405 runs in 135 packs. In parts, into one folder: --only model.mixer=attention, or
 --only task.length=3,4,5. The transformer's 135 runs are 1.8e14 FLOPs and took 2.6 hours of a core (results/grid; results/grid_four_heads
-is of the setting before, four heads under AdamW, lengths 3 to 5). The recurrences' 270 are 3.0e15; those of degree 2 and 3 at length 3 to 5,
+is of the setting before, four heads under AdamW, lengths 3 to 5). The recurrences' 270 are 3.0e15; those of degree 2, 3 at length 3 to 5,
 108 of them, 2.6e14, took 3.5 hours of a core (--only task.degree=2,3 --only task.length=3,4,5); the others would take some 35.
 """
 
