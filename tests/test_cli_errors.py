@@ -82,7 +82,7 @@ WRONG = {
     "no learning rate": ([*TRAIN, "--config.optimizer.learning_rate=0"], ["optimizer.learning_rate = 0.0", "> 0"]),
     "steps that do not divide": ([*TRAIN, "--config.train.steps_per_call=3"], ["train.steps_per_call = 3", "a divisor of"]),
     "too few checkpoints": ([*TRAIN, "--config.train.keep_checkpoints=1"], ["train.keep_checkpoints = 1", ">= 2"]),
-    "seed too large": ([*TRAIN, "--config.seed=3000000000"], ["seed = 3000000000", "[0, 2^31)"]),
+    "seed too large": ([*TRAIN, "--config.seed=3000000000"], ["seed = 3000000000", "2^31 - 1"]),
     "more devices than there are": ([*TRAIN, "--config.mesh=data=4"], ["mesh = 'data=4'", "at most 1 devices; it asks for 4"]),
     "unknown mesh axis": ([*TRAIN, "--config.mesh=batch=1"], ["mesh axis = 'batch'", "run, data, model"]),
     "missing config": (["train", "--config={TMP}/tipo.py", "--workdir={TMP}/run"],

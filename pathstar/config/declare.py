@@ -122,7 +122,7 @@ def read(name: str, value: Any, scalar: type) -> Any:
   if result is None or (scalar is float and not math.isfinite(result)):
     raise _wrong(name, value, scalar.__name__)
   if scalar is int:
-    require(-_INT_END <= result < _INT_END, name, result, "an integer in [-2^31, 2^31)")
+    require(-_INT_END <= result < _INT_END, name, result, "an integer that int32 can hold: from -2^31 to 2^31 - 1")
   if scalar is float:
     require(result == 0 or _TINY <= abs(result) <= _HUGE, name, value,
             f"a number that float32 can hold: 0, or between {_TINY:.2g} and {_HUGE:.2g} in size")

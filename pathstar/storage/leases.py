@@ -18,6 +18,7 @@ import fsspec
 from pathstar.errors import EXIT_STOPPED, Held, UserError, first_line, say
 
 LEASE_S = 90.0  # after a holder's death its leases expire within this time
+_MOMENT_S, _MOMENTS = 0.03, 10
 _FOLDER = ".claims"  # as the first version called them
 
 _mine: dict[str, "_Lease"] = {}  # by place: what this process holds
@@ -82,15 +83,18 @@ def _newest(fs: fsspec.AbstractFileSystem, place: str) -> tuple[int, str | None]
   numbers = _numbers(fs, place)
   if not numbers:
     return -1, None
-  newest = f"{place}/{numbers[-1]}"
-  try:
-    found = json.loads(fs.cat_file(newest))
-    return numbers[-1], str(found["by"]) if found["until"] > time.time() else None
-  except FileNotFoundError:  # followed by another meanwhile, whose maker has tidied up
-    return numbers[-1], "another process"
-  except (ValueError, KeyError, TypeError) as error:
-    raise UserError(f"{newest}: says not who holds the folder, nor until when ({first_line(error)}); it is damaged: remove it when no "
-                    "process is at work there") from None
+  newest, wrong = f"{place}/{numbers[-1]}", ""
+  for _ in range(_MOMENTS):
+    try:
+      found = json.loads(fs.cat_file(newest))
+      return numbers[-1], str(found["by"]) if found["until"] > time.time() else None
+    except FileNotFoundError:  # followed by another meanwhile, whose maker has tidied up
+      return numbers[-1], "another process"
+    except (ValueError, KeyError, TypeError) as error:  # what is no bucket may show it before it is whole
+      wrong = first_line(error)
+      time.sleep(_MOMENT_S)
+  raise UserError(f"{newest}: says not who holds the folder, nor until when ({wrong}); it is damaged: remove it when no process is at work "
+                  "there")
 
 
 def _numbers(fs: fsspec.AbstractFileSystem, place: str) -> list[int]:
