@@ -20,15 +20,15 @@ def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
   Raises:
     UserError: two parts set one field.
   """
-  lists: list[list[Cell]] = []
-  for part in parts:
-    single = [[{name: value} for value in values] for name, values in part.items()] if isinstance(part, Mapping) else [list(part)]
-    for cells in single:
-      names, before = ({name: cell[name] for cell in many for name in cell} for many in (cells, itertools.chain(*lists)))
-      for name in names.keys() & before.keys():
-        raise UserError(f"product: {name} is set by two parts, to {before[name]!r} by one and to {names[name]!r} by a later one: must be "
-                        "set by one of them")
-      lists.append(cells)
+  lists = [cells for part in parts for cells in (
+      [[{name: value} for value in values] for name, values in part.items()] if isinstance(part, Mapping) else [list(part)])]
+  before: Cell = {}
+  for cells in lists:
+    fields = {name: value for cell in cells for name, value in cell.items()}
+    for name in before.keys() & fields.keys():
+      raise UserError(f"product: {name} is set by two parts, to {before[name]!r} by one and to {fields[name]!r} by a later one: must be "
+                      "set by one of them")
+    before |= fields
   return [dict(itertools.chain.from_iterable(cell.items() for cell in cells)) for cells in itertools.product(*lists)]
 
 

@@ -24,21 +24,21 @@ def lease(monkeypatch):
 
 
 def test_a_folder_is_one_process_s_until_it_gives_it_back(tmp_path, lease):
-  with leases.lease(tmp_path, "the first", wait=False):
+  with leases.hold(tmp_path, "the first", wait=False):
     assert leases.holder(tmp_path) == "the first"
-    with pytest.raises(Held, match="in use by the first"), leases.lease(tmp_path, "another", wait=False):
+    with pytest.raises(Held, match="in use by the first"), leases.hold(tmp_path, "another", wait=False):
       pass
     time.sleep(1.2)  # it is renewed
     assert leases.holder(tmp_path) == "the first"
   assert leases.holder(tmp_path) is None
-  with leases.lease(tmp_path, "another", wait=False):
+  with leases.hold(tmp_path, "another", wait=False):
     assert leases.holder(tmp_path) == "another"
 
 
 def test_one_thread_renews_however_many_folders_were_held(tmp_path):
   before = threading.active_count()
   for _ in range(5):  # each for less than the time after which it is renewed
-    with leases.lease(tmp_path / "a", "me", wait=False), leases.lease(tmp_path / "b", "me", wait=False):
+    with leases.hold(tmp_path / "a", "me", wait=False), leases.hold(tmp_path / "b", "me", wait=False):
       pass
   deadline = time.monotonic() + 10
   while threading.active_count() > before and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ def test_a_damaged_lease_is_named_and_what_is_none_is_passed_over(tmp_path, cont
   (place / "notes").write_text("not ours")
   assert leases.holder(tmp_path) is None
   (place / "0").write_text(content)
-  with pytest.raises(UserError, match="claims/0: says not who holds the folder"), leases.lease(tmp_path, "me", wait=False):
+  with pytest.raises(UserError, match="claims/0: says not who holds the folder"), leases.hold(tmp_path, "me", wait=False):
     pass
 
 
@@ -81,9 +81,9 @@ def test_who_looked_too_long_ago_takes_nothing(tmp_path, lease, monkeypatch):
   fs, place = leases._on_bucket(tmp_path)
   looked = leases._newest(fs, place)
   for by in ("one", "two", "three"):  # come and go, and tidy up
-    with leases.lease(tmp_path, by, wait=False):
+    with leases.hold(tmp_path, by, wait=False):
       pass
-  with leases.lease(tmp_path, "four", wait=False):
+  with leases.hold(tmp_path, "four", wait=False):
     with monkeypatch.context() as patch:
       patch.setattr(leases, "_newest", lambda *_: looked)
       assert leases._take(fs, place, "five") is None

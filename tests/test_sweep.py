@@ -163,7 +163,6 @@ def test_no_cell_is_of_a_value_that_changes_nothing(base, cell, said):
     plan(config.override(base, {"model.positions": "learned"}), [{}, cell])
 
 
-
 def test_the_largest_pack_is_first(base):
   packs = plan(base, product({"model.width": [8, 32, 16], "seed": range(2)}))
   assert [pack.runs[0].config.model.fields.width for pack in packs] == [32, 16, 8]

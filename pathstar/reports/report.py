@@ -166,17 +166,18 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   (out / "leaderboard.md").unlink(missing_ok=True)
   if side_by_side(runs):
     workdir.write_text(out / "leaderboard.md", leaderboard.markdown(runs))
-  drawn, few = [], [row for rows in list(groups(runs).values())[:panels] for row in rows]
+  settings = groups(runs)
+  drawn, few = [], [row for rows in list(settings.values())[:panels] for row in rows]
   names = {row["run_id"] for row in few}
   of_few = [row for row in curves if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
     given = (runs, curves, panels) if figure_name in WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
     if figure := make(*given):
-      if given[0] is few and len(few) < len(runs):
-        figure.supxlabel(f"the first {panels} of {len(groups(runs))} settings", fontsize=8, color="0.4")
+      if given[0] is few and len(settings) > panels:
+        figure.supxlabel(f"the first {panels} of {len(settings)} settings", fontsize=8, color="0.4")
       figure.savefig(out / f"{figure_name}.png", dpi=150)
       drawn.append(figure_name)
-  if len(groups(runs)) > panels:  # those that show everything first
+  if len(settings) > panels:  # those that show everything first
     drawn.sort(key=lambda figure_name: figure_name not in WHOLE)
   workdir.write_text(out / "README.md", readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))

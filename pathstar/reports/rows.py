@@ -94,16 +94,15 @@ def read_csv(path: pathlib.Path, columns: Iterable[str] = ()) -> list[dict]:
     text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
     if not text.endswith("\n"):
       raise ValueError("its last line is cut off")
-    head = next(csv.reader([text.partition("\n")[0]]))
-    if lacking := [column for column in columns if column not in head]:
-      raise ValueError(f"has no column {lacking[0]}")
-    return _rows(io.StringIO(text))
+    return _rows(io.StringIO(text), columns)
   except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
     raise UserError(f"{path}: can't be read ({first_line(error)}); it is damaged, or not a report's") from None
 
 
-def _rows(file: Iterable[str]) -> list[dict]:
+def _rows(file: Iterable[str], columns: Iterable[str] = ()) -> list[dict]:
   head, *lines = csv.reader(file)
+  if lacking := [column for column in columns if column not in head]:
+    raise ValueError(f"has no column {lacking[0]}")
   for line in filter(None, lines):
     if len(line) != len(head):
       raise ValueError(f"a line of {len(line)} cells under {len(head)} columns")

@@ -40,7 +40,7 @@ class _Lease:
 
 
 @contextlib.contextmanager
-def lease(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
+def hold(folder: pathlib.Path, by: str, wait: bool) -> Iterator[None]:
   """Holds the folder. `wait`: until it is free.
 
   Raises:

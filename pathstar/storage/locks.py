@@ -26,7 +26,7 @@ def lock(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
     Held: another process holds it; the message says which.
   """
   if workdir.is_remote(folder):
-    with leases.lease(folder, _me(), wait):
+    with leases.hold(folder, _me(), wait):
       yield
     return
   with open(folder / _LOCK, "a+", opener=_no_link) as file:
