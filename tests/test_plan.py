@@ -70,7 +70,8 @@ def test_the_branch_of_the_platform_is_counted():
   assert flops.count(jaxpr, "tpu") == flops.count(jaxpr, "gpu") == flops.Flops(5 * 2 * 27, 5 * 9)
 
 
-@pytest.mark.parametrize("platform, fields, loops", [("tpu", {}, 1), ("cpu", {}, 0), ("tpu", {"model.scan_layers": False}, 0)])
+@pytest.mark.parametrize("platform, fields, loops", [("tpu", {}, 1), ("gpu", {}, 0), ("cpu", {}, 0),
+                                                        ("tpu", {"model.scan_layers": False}, 0)])
 def test_a_program_is_built_for_its_devices_not_for_this_machine(tiny, platform, fields, loops):
   model = tiny({"model.num_layers": 3} | fields).model
   params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))

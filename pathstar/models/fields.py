@@ -25,7 +25,7 @@ class ModelFields:
   tied_head: bool = False  # logits by the embedding's transpose
   dtype: str = "float32"  # compute type: float32 | bfloat16; parameters stay float32
   remat: bool = False  # recompute each block in the backward pass; on a TPU most of it is in any case
-  scan_layers: bool | None = None  # one loop over layers (compiles fast) or unrolled (runs faster on CPU); None: by platform
+  scan_layers: bool | None = None  # one loop over layers (compiles fast) or unrolled (runs faster on CPU and GPU); None: by platform
 
   def __post_init__(self):
     for name in ("num_layers", "num_loops", "width"):

@@ -50,9 +50,9 @@ def product(x, kernel):
   kernel = kernel.astype(x.dtype)
   # Not on a TPU, where rows are tiles of 8: to put 31 tokens and the batch into one axis would copy them all. Nor on a mesh, which would
   # gather a batch that is shared out.
-  if platform() != "cpu" or not alone():
+  if platform() == "tpu" or not alone():
     return jnp.einsum("...d,df->...f", x, kernel)
-  # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend.
+  # Flattened to 2-D: the gradient of the 3-D product is three times slower on XLA's CPU backend, and transposes more on a GPU.
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 
 
@@ -132,6 +132,12 @@ class TokenShift(nn.Module):
     return x + scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,)) * jnp.roll(previous, x.shape[-1] // 2, axis=-1)
 
 
+def gelu(x):
+  """GELU (Hendrycks and Gimpel 2016, arXiv 1606.08415), by tanh."""
+  # A GPU computes it again sooner than it stores the six arrays, each as wide as the MLP, that its gradient would read.
+  return (jax.checkpoint(nn.gelu) if platform() == "gpu" else nn.gelu)(x)
+
+
 class MLP(nn.Module):
   """Two linear maps around a GELU; `mlp_ratio` times as wide inside."""
 
@@ -140,4 +146,4 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x):
     hidden = Linear(self.trunk.mlp_ratio * self.trunk.width, ("embed", "mlp"), self.trunk, name="up")(x)
-    return Linear(self.trunk.width, ("mlp", "embed"), self.trunk, residual=True, name="down")(nn.gelu(hidden))
+    return Linear(self.trunk.width, ("mlp", "embed"), self.trunk, residual=True, name="down")(gelu(hidden))

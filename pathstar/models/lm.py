@@ -18,8 +18,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
-from pathstar.devices.mesh import constrain, platform
+from pathstar.devices.mesh import alone, constrain, platform
 from pathstar.models.fields import ModelFields
 from pathstar.models.layers import KEPT, MLP, SMALL, Norm, Trunk, kernel_init, product, with_bias
 
@@ -225,6 +226,8 @@ class LM:
     x = x.astype(jnp.float32)
     if "positions" in params:
       x = x + jax.lax.dynamic_slice_in_dim(params["positions"], first, tokens_BxT.shape[1])[None]
+    if platform() == "gpu" and alone():  # XLA would lay the stream out as suits positions, features first, and transpose it in every block
+      x = with_layout_constraint(x, Layout(major_to_minor=(0, 1, 2)))
     return x
 
   @property
@@ -241,7 +244,8 @@ class LM:
 
   @property
   def _scan_layers(self) -> bool:
-    return platform() != "cpu" if self.fields.scan_layers is None else self.fields.scan_layers
+    # In a loop a GPU copies all that the backward pass needs into stacks, twice: 1.5 times the bytes of a step.
+    return platform() == "tpu" if self.fields.scan_layers is None else self.fields.scan_layers
 
   def _apply_block(self, layer, x_BxTxD, num_last: int, max_length: int, free_from, beside=None, per_row=None, looped: bool = False):
     """One block with its parameters -> (stream (B, num_last, D), its cache). `looped`: as the body of a loop over layers."""

@@ -115,7 +115,7 @@ def test_how_layers_are_run_changes_neither_loss_nor_gradient(build, mixer, monk
   _, params, tokens = build(mixer=mixer)
   found = []
   for platform, fields in (("cpu", {"scan_layers": False}), ("cpu", {"scan_layers": True}), ("cpu", {"scan_layers": True, "remat": True}),
-                           ("tpu", {"scan_layers": True})):
+                           ("tpu", {"scan_layers": True}), ("gpu", {})):
     for module in (lm, layers, attention):
       monkeypatch.setattr(module, "platform", lambda platform=platform: platform, raising=False)
     model, *_ = build(mixer=mixer, **fields)
