@@ -40,7 +40,7 @@ def main(cases, folder):
     for mesh in ("model=2", "data=2,fsdp"):
       place = folder / name / mesh
       said[f"{name} on {mesh}"] = [outcome(fields, mesh, place / "whole")]
-    said[f"{name} on {mesh}"].append(outcome(fields, mesh, place / "killed", die_at=210))
+    said[f"{name} on {mesh}"].append(outcome(fields, mesh, place / "killed", die_at=120))
   print(json.dumps(said))
 
 
