@@ -10,7 +10,7 @@ that they send, to be divided by the rate of the links.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
@@ -33,6 +33,22 @@ class Part(NamedTuple):
   place: str  # file:line that asked for it; "" where the compiler made it up
 
 
+class Instruction(NamedTuple):
+  """One of a compiled program, in its text."""
+
+  name: str
+  result: str  # type, shape and layout
+  opcode: str
+  rest: str  # operands and attributes
+
+  @property
+  def operands(self) -> list[str]:
+    return re.findall(r"%([\w.\-]+)", self.rest.partition(")")[0])
+
+
+Computations = dict[str, list[Instruction]]
+
+
 def read(text: str, bytes_per_cycle: float) -> list[Part]:
   """What a program compiled for TPUs is made of, the costliest first.
 
@@ -40,36 +56,51 @@ def read(text: str, bytes_per_cycle: float) -> list[Part]:
     text: `jitted.lower(...).compile().as_text()`.
     bytes_per_cycle: that a device reads from and writes to its memory.
   """
+
+  def cost(one: Instruction, results: dict[str, str], computations: Computations) -> int | None:
+    least = int(2 * sum(sizes(one.result)) / bytes_per_cycle) if one.opcode in _MOVES else 0
+    own = _CYCLES.search(one.rest)
+    return max(least, int(own[1]) if own else 0) if own or one.opcode in _MOVES else None
+
+  return walk(text, cost)
+
+
+def walk(text: str, cost: Callable[[Instruction, dict[str, str], Computations], int | None]) -> list[Part]:
+  """Parts of a compiled program, the costliest first: the body of a loop as often as it runs, of several branches the costliest.
+
+  `cost(instruction, results, computations)` has the cycles of one execution, or None if it takes nothing; `results` are those of the
+  computation that the instruction stands in, by name.
+  """
   computations, entry = _computations(text)
   places = _places(text)
 
-  def walk(name: str, times: int) -> list[Part]:
+  def parts(name: str, times: int) -> list[Part]:
     found = []
-    results = {name: result for name, result, _, _ in computations[name]}
-    for _, result, opcode, rest in computations[name]:
-      kind = opcode.removesuffix("-start")
-      if opcode == "while":
+    results = {one.name: one.result for one in computations[name]}
+    for one in computations[name]:
+      kind, rest = one.opcode.removesuffix("-start"), one.rest
+      if one.opcode == "while":
         condition, body = (re.search(rf"{part}=%([\w.\-]+)", rest)[1] for part in ("condition", "body"))
-        found += walk(body, times * _trips(computations[condition]))
-      elif opcode == "call":
-        found += walk(re.search(r"to_apply=%([\w.\-]+)", rest)[1], times)
-      elif opcode == "conditional":
+        known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
+        found += parts(body, times * (int(known[1]) if known else _trips(computations[condition])))
+      elif one.opcode == "call":
+        found += parts(re.search(r"to_apply=%([\w.\-]+)", rest)[1], times)
+      elif one.opcode == "conditional":
         branches = re.findall(r"(?:true|false)_computation=%([\w.\-]+)", rest) or re.findall(
             r"%([\w.\-]+)", re.search(r"branch_computations=\{([^}]*)\}", rest)[1])
-        found += max((walk(branch, times) for branch in branches), key=cycles)
-      elif (own := _CYCLES.search(rest)) or kind in _SENT or opcode in _MOVES:
-        least = int(2 * sum(_sizes(result)) / bytes_per_cycle) if opcode in _MOVES else 0
+        found += max((parts(branch, times) for branch in branches), key=cycles)
+      elif (own := cost(one, results, computations)) is not None or kind in _SENT:
         operation, frame = re.search(r'op_name="([^"]*)"', rest), re.search(r"stack_frame_id=(\d+)", rest)
         found.append(Part(
-            cycles=times * max(least, int(own[1]) if own else 0),
-            sent=times * _sent(kind, result, rest, results) if kind in _SENT else 0,
+            cycles=times * (own or 0),
+            sent=times * _sent(kind, one.result, rest, results) if kind in _SENT else 0,
             times=times,
-            result=result,
+            result=one.result,
             operation=operation[1] if operation else "",
             place=places.get(frame[1], "") if frame else ""))
     return found
 
-  return sorted(walk(entry, 1), key=lambda part: (-part.cycles, -part.sent))
+  return sorted(parts(entry, 1), key=lambda part: (-part.cycles, -part.sent))
 
 
 def cycles(parts: Sequence[Part]) -> int:
@@ -82,21 +113,21 @@ def sent(parts: Sequence[Part]) -> int:
   return sum(part.sent for part in parts)
 
 
-def _computations(text: str) -> tuple[dict[str, list[tuple[str, str, str, str]]], str]:
-  """Name -> (name, result, opcode, the rest) of its instructions; and the name of the one where the program begins."""
+def _computations(text: str) -> tuple[Computations, str]:
+  """Name -> its instructions; and the name of the one where the program begins."""
   found, current, entry = {}, [], ""
   for line in text.splitlines():
     if instruction := _INSTRUCTION.match(line):
-      current.append(instruction.groups())
+      current.append(Instruction(*instruction.groups()))
     elif head := _HEAD.match(line):
       current = found[head[2]] = []
       entry = head[2] if head[1] else entry
   return found, entry
 
 
-def _trips(condition: list[tuple[str, str, str, str]]) -> int:
+def _trips(condition: list[Instruction]) -> int:
   """How often a loop runs: it counts from 0 to the constant in its condition. One of unknown length counts once."""
-  limits = [int(rest.partition(")")[0]) for _, result, opcode, rest in condition if opcode == "constant" and result.startswith("s32[]")]
+  limits = [int(one.rest.partition(")")[0]) for one in condition if one.opcode == "constant" and one.result.startswith("s32[]")]
   return max(limits, default=1)
 
 
@@ -105,10 +136,10 @@ def _sent(kind: str, result: str, rest: str, results: dict[str, str]) -> int:
   if kind == "reduce-scatter":  # what is given is larger than what comes back
     result = results.get(re.match(r"%([\w.\-]+)", rest)[1], result)
   # Several gradients are reduced at once; a gather's start names what goes in beside what comes out.
-  return _SENT[kind] * (sum if kind == "all-reduce" else max)(_sizes(result))
+  return _SENT[kind] * (sum if kind == "all-reduce" else max)(sizes(result))
 
 
-def _sizes(result: str) -> list[int]:
+def sizes(result: str) -> list[int]:
   """Bytes of each array of a result, without padding."""
   width = lambda name: 8 if name == "pred" else int(re.sub(r"\D", "", name))
   return [math.prod(int(n) for n in shape.split(",") if n) * width(name) // 8 for name, shape in _ARRAY.findall(result)]

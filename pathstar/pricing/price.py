@@ -1,9 +1,9 @@
 """What a run or a sweep costs on hardware that is not here: arithmetic, memory, collectives, hours and chip-hours.
 
 Without `--topology` only what can be counted. With it (v5e:16x16, h200:8, ...) and with the compiler's package, a real compile of the
-training step for those devices, of the smallest and the largest pack of each mixer and objective: memory, collectives, and on TPUs time by
-the compiler's own clock (clock.py). What lies between the two is interpolated over the arithmetic and marked `~`. Elsewhere time is that
-of the model in cost.py.
+training step for those devices, of the smallest and the largest pack of each mixer and objective: memory, collectives, and time, on TPUs by
+the compiler's own clock (clock.py), on GPUs by what the program moves (traffic.py). What lies between the two is interpolated over the
+arithmetic and marked `~`. Where nothing is compiled time is that of the model in cost.py.
 """
 
 import dataclasses
@@ -229,7 +229,7 @@ def on_hardware(works: Sequence[Work], whole: Topology, mesh: str | None, compil
   if reason:
     notes.append(reason)
   if profiled and not reason:
-    notes.append(profile(found, compiled))
+    notes.append(profile(found, compiled, "ns" if whole.chip.platform == "gpu" else "cycles"))
   total = {"jobs": chosen.num_jobs, "topology_of_a_job": chosen.part.name, "mesh": chosen.spec, "hours": chosen.hours,
            "chip_hours": chosen.chip_hours, "flops": sum(w.total_flops for w in works), "utilisation": utilisation}
   return found, total, notes
@@ -241,21 +241,23 @@ def _how(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled]
   share = sum(w.flops.matmul * len(w.pack.runs) * w.config.train.num_steps for w in works) / chip.matmul / seconds
   if not any(result.step_seconds for result in compiled.values()):
     return f"at {utilisation:.0%} of the chips' peak, which is assumed; for the rest of the model see pathstar/pricing/cost.py"
-  return (f"by the compiler's clock (pathstar/pricing/clock.py), products at {share:.0%} of the chips' peak; "
-          "evaluations, input, compiling and start-up come on top")
+  by = "what the program moves (pathstar/pricing/traffic" if chip.platform == "gpu" else "the compiler's clock (pathstar/pricing/clock"
+  return f"by {by}.py), products at {share:.0%} of the chips' peak; evaluations, input, compiling and start-up come on top"
 
 
-def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], most: int = 20) -> str:
-  """Markdown: what the time of the slowest compiled pack goes into, by the clock."""
+def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], unit: str, most: int = 20) -> str:
+  """Markdown: what the time of the slowest compiled pack goes into; what the same line asks for in every layer is one row."""
   name = next((row["pack"] for row in found if row["pack"] in compiled and compiled[row["pack"]].parts), None)
   if name is None:
     return "no profile: what was compiled does not fit"
-  parts = compiled[name].parts
+  parts, alike = compiled[name].parts, {}
+  for part in parts:
+    alike.setdefault((part.result, "/".join(part.operation.split("/")[-3:]), part.place), []).append(part)
   lines = [f"\n{name}: {len(parts)} instructions; the costliest, of one call of the program\n",
-           "| share | cycles | times | result | operation | place |", "|---|---|---|---|---|---|"]
-  for part in parts[:most]:
-    place = pathlib.Path(part.place)
-    place = place.relative_to(_ROOT) if place.is_relative_to(_ROOT) else place
-    lines.append(f"| {part.cycles / clock.cycles(parts):.1%} | {part.cycles:,} | {part.times} | {part.result.partition('{')[0]} | "
-                 f"{'/'.join(part.operation.split('/')[-3:])} | {place if part.place else ''} |")
+           f"| share | {unit} | times | result | operation | place |", "|---|---|---|---|---|---|"]
+  for (result, operation, place), group in sorted(alike.items(), key=lambda item: -clock.cycles(item[1]))[:most]:
+    place, took = pathlib.Path(place) if place else "", clock.cycles(group)
+    place = place.relative_to(_ROOT) if place and place.is_relative_to(_ROOT) else place
+    lines.append(f"| {took / clock.cycles(parts):.1%} | {took:,} | {sum(part.times for part in group)} | {result.partition('{')[0]} | "
+                 f"{operation} | {place} |")
   return "\n".join(lines)

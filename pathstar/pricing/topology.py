@@ -6,7 +6,8 @@
 Rates and bandwidths are the makers' (cloud.google.com/tpu/docs, NVIDIA's H200 data sheet). That of a TPU's vector unit
 is 8 x 128 lanes x 4 units x cores x clock ("How to scale your model", jax-ml.github.io/scaling-book); for v6e and tpu7x
 it is a guess. Memory is what XLA says that a program can have; on a GPU, what jax takes by default, three quarters. A TPU's clock is its
-rate over the size of its matrix units: 4 of 128 x 128 on v5e, twice that on v4 and v5p, 4 of 256 x 256 on v6e, twice that on tpu7x.
+rate over the size of its matrix units: 4 of 128 x 128 on v5e, twice that on v4 and v5p, 4 of 256 x 256 on v6e, twice that on tpu7x; on a
+GPU time is counted in nanoseconds (traffic.py).
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ import jax
 from pathstar.config import Config
 from pathstar.devices.collectives import collectives
 from pathstar.errors import UserError, choose, nearest
-from pathstar.pricing import clock
+from pathstar.pricing import clock, traffic
 from pathstar.training.program import abstract_inputs, compile_program
 
 
@@ -37,10 +38,10 @@ class Chip:
   memory: int
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
-  # Share of the peak to assume where no compiler tells: for TPUs what the clock says of configs/paper.py on one v5e, for GPUs what its
+  # Share of the peak to assume where nothing is compiled: for TPUs what the clock says of configs/paper.py on one v5e, for GPUs what its
   # step took on an H100, whose products are as fast (results/gpu).
   utilisation: float
-  clock: float | None = None  # Hz; None: its compiler has no clock (see clock.py)
+  clock: float  # Hz
   devices: int = 1
 
 
@@ -51,7 +52,7 @@ CHIPS = {
     "v5p": Chip("tpu", 459e12, 14e12, int(95.74 * _GIB), 2.77e12, 600e9, 0.25, 1.75e9),
     "v6e": Chip("tpu", 918e12, 14e12, int(31.25 * _GIB), 1.64e12, 400e9, 0.25, 1.75e9),
     "tpu7x": Chip("tpu", 2307e12, 28e12, int(94.75 * _GIB), 7.37e12, 600e9, 0.25, 2.2e9, devices=2),
-    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.15),
+    "h200": Chip("gpu", 989e12, 67e12, 151397597184 * 3 // 4, 4.8e12, 450e9, 0.15, traffic.HERTZ),
 }
 _FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 _CUBIC = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
@@ -144,7 +145,7 @@ class Compiled:
     memory_bytes: what the device has for a program.
     collectives: mesh axes that they cross -> number in the program; None where the compiler refused.
     seconds: time to compile.
-    step_seconds: of one optimiser step, by the clock and the rate of the links; None where there is no clock.
+    step_seconds: of one optimiser step, by clock.py or traffic.py and the rate of the links; None where the compiler refused.
     parts: what the time goes into, the costliest first.
   """
 
@@ -175,10 +176,11 @@ def compile_for(configs: Sequence[Config], mesh, chip: Chip) -> Compiled:
     return Compiled(wanted, chip.memory, None, time.monotonic() - begin)
   seconds = time.monotonic() - begin
   text = executable.as_text()
-  parts = tuple(clock.read(text, chip.bandwidth / chip.devices / chip.clock)) if chip.clock else ()
-  call_seconds = clock.cycles(parts) / chip.clock + clock.sent(parts) * chip.devices / chip.link if chip.clock else None
+  bandwidth = chip.bandwidth / chip.devices
+  parts = tuple(traffic.read(text, bandwidth, chip.matmul) if chip.platform == "gpu" else clock.read(text, bandwidth / chip.clock))
+  call_seconds = clock.cycles(parts) / chip.clock + clock.sent(parts) * chip.devices / chip.link
   return Compiled(executable.memory_analysis().peak_memory_in_bytes, chip.memory, collectives(text, mesh), seconds,
-                  call_seconds and call_seconds / configs[0].steps_per_call, parts)
+                  call_seconds / configs[0].steps_per_call, parts)
 
 
 def wanted_bytes(message: str) -> int | None:
