@@ -115,7 +115,8 @@ def test_the_papers_graphs_are_a_table_of_settings_and_not_of_earlier_ones(tmp_p
                                      made(0.7, parameters=900_000), made(1.0, order="reversed")], [], source)
   report.write(tmp_path / "b", "b", [made(0.9)], [], source | {"superseded_by": "a"})
   line = next(line for line in scoreboard.graphs(scoreboard.read(tmp_path)).splitlines() if line.startswith("| G(2,5) | small |"))
-  assert line == ("| G(2,5) | small | 0.50 | 0.51 (2); 0.70 (1) | 0.41; 0.60 | 0.99; 0.99 | 0.90; 0.90 | 0.80; 0.80 | 1.00 (1) |  |  | 4 |")
+  assert line == ("| G(2,5) | small | [a](a/README.md) | 0.50 | 0.51 (2); 0.70 (1) | 0.41; 0.60 | 0.99; 0.99 | 0.90; 0.90 | 0.80; 0.80 | "
+                  "1.00 (1) |  |  | 4 |")
 
 
 def test_what_is_said_by_hand_of_a_report_stays_and_a_benchmark_is_no_report(tmp_path):

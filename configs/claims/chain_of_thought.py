@@ -4,7 +4,7 @@
     pathstar sweep --config=configs/claims/chain_of_thought.py:scale=paper --workdir=runs/chain_of_thought_paper
 
 Expected: `exact_match` of the decoded answer near 1 for both kinds of trace. cpu: G(2,5), 8 runs, about 8 minutes on
-two cores. paper: 12 hours on an H200 (by `pathstar plan`, at 15 % of its peak).
+two cores. paper: 12 hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak).
 """
 
 from pathstar import presets

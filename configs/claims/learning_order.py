@@ -5,7 +5,7 @@
 
 Expected: among positions 1 .. length - 1 of the path, the step at which `position_k/accuracy` crosses 95 % falls with
 k; evaluations are dense for that. cpu: 8 runs, about 7 minutes on two cores. paper: 3.9 hours on an H200 (by
-`pathstar plan`, at 15 % of its peak).
+`pathstar plan --compile=none`, at 15 % of its peak).
 """
 
 from pathstar import presets

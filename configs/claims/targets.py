@@ -6,7 +6,7 @@
 
 Expected: reversed has `exact_match` 1. Teacherless fits both train and test, or neither: seeds may be stuck at
 1/degree at the end of the budget, and are shown as that. cpu: 32 runs, about 20 minutes on two cores. paper: 40
-hours on an H200 (by `pathstar plan`, at 15 % of its peak).
+hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak).
 
 graphs: the paper's five graphs and the model of failure.py (results/graphs), in parts into one folder, as
 

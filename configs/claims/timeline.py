@@ -5,7 +5,7 @@
 
 Expected: `position_k/accuracy` for k >= 2 and `cheat_accuracy` rise together within a few hundred steps;
 `branch_accuracy` reaches 1/degree as they do and stays there. cpu: 8 runs, about 10 minutes on two cores. paper: 29
-minutes on an H200 (by `pathstar plan`, at 15 % of its peak).
+minutes on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak).
 """
 
 from pathstar import presets

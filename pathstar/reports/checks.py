@@ -69,8 +69,9 @@ def count_each(runs: Sequence[dict], right: Callable[[dict], bool], column: str,
     said.append(f"{called} {mean(rows, column):.{digits}f}{spread}")
     cases.append(Case(called, f"{mean(rows, column):.{digits}f}" + (f" ({inside[0]})" if "to" in "".join(inside[:1]) else ""),
                       sum(map(right, rows)), len(rows)))
-  seeds = {len(rows) for rows in named.values()}
-  return Told(sum(map(right, runs)), len(runs), "; ".join(said) + f"; {'/'.join(map(str, sorted(seeds)))} seeds each", cases)
+  seeds = sorted({len(rows) for rows in named.values()})
+  each = f"{' or '.join(map(str, seeds))} seed{'s' * (seeds[-1:] != [1])} each"
+  return Told(sum(map(right, runs)), len(runs), "; ".join(said) + f"; {each}", cases)
 
 
 def reaches(threshold: float, column: str, words: str) -> Callable[[Sequence[dict]], Told]:

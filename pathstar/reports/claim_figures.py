@@ -43,7 +43,7 @@ def timeline(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
         points = found.get((row["run_id"], position), [])
         axes.plot([s for s, _ in points], [y for _, y in points], lw=1.1, label=label if number == 0 else None, **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1, label=_guess(rows[0]))
-    titled(axes, title)
+    titled(axes, title + "\nedges not learned" * all(map(is_early, rows)))
     axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("training step")
   grid[0].set_ylabel("accuracy, test")

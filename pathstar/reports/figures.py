@@ -123,6 +123,8 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   figure = Figure(figsize=(max(4.5, 1.2 + (0.5 + 0.45 * len(methods)) * len(clusters)), 3.4), layout="constrained")
   axes = figure.add_subplot()
   width = 0.8 / len(methods)
+  for name in methods:
+    axes.bar(0, np.nan, edgecolor="black", lw=0.8, label=name, **styles[name])  # for a legend in the order of the bars
   for x, rows in enumerate(clusters.values()):
     axes.hlines(rows[0]["chance"], x - 0.46, x + 0.46, color="black", ls="--", lw=1.2, zorder=3,
                 label="chance" if x == 0 else None)
@@ -132,7 +134,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
       if not scores:  # an empty place would look like a score of 0
         axes.text(at, 0.02, "no score" if same else "not run", rotation=90, fontsize=6, color="0.4", ha="center", va="bottom")
       else:
-        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, label=name, **styles[name])
+        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, **styles[name])
         at += np.linspace(-0.3, 0.3, len(scores)) * width if len(scores) > 1 else np.zeros(1)
         beside = width / (3.6 * max(2, len(scores)))  # so that no cross hides its circle
         axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4, label="a seed")

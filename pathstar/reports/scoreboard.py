@@ -153,10 +153,8 @@ def held_out(reports: Sequence[Report]) -> str:
 
 
 def graphs(reports: Sequence[Report]) -> str:
-  """Markdown: a line for each of the paper's graphs, of a small model and of its own: exact match by way of training, with the number of
-  seeds; of next_token on train too, and whether it follows edges and is even about the first move; minutes of training of all runs."""
-  runs = [row for report in reports if "superseded_by" not in report.source
-          for row in on_grid(paths(report.runs)) if row["status"] == "done"]
+  """Markdown: a line for each of the paper's graphs, of a small model and of its own, and report: exact match by way of training, with the
+  number of seeds; of next_token on train too, and whether it follows edges and is even about the first move; minutes of training."""
   early = lambda rows: f", {count} before it knows the edges" if (count := sum(map(is_early, rows))) else ""
   scores = lambda rows: f"{mean(rows, score_of(rows[0])):.2f} ({len(rows)}{early(rows)})"
   entropy = lambda rows: f"{mean(rows, 'branch_entropy') / math.log(rows[0]['degree']):.2f}"
@@ -165,17 +163,20 @@ def graphs(reports: Sequence[Report]) -> str:
   columns = {"next_token": ("next_token", scores)} | {name: ("next_token", say) for name, say in told.items()}
   columns |= {name: (name, scores) for name in ("reversed", "teacherless", "branch_only")}
 
-  def line(pair, scale, words):
-    here = [row for row in runs if row["problem"] == f"G({pair[0]},{pair[1]})" and scale_of(row) == scale]
+  def line(pair, report, words):
+    here = [row for row in on_grid(paths(report.runs))
+            if row["status"] == "done" and row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) in columns]
     model = lambda key: "" if key.architecture == "transformer" else f"{key.architecture} "
     alike = lambda name: groups([row for row in here if method(row) == name]).items()
     cell = lambda name, say: "; ".join(f"{model(key)}{say(rows)}" for key, rows in alike(name))
-    shown = [row for row in here if method(row) in columns]
-    minutes = f"{sum(defined(shown, 'train_seconds')) / 60:.0f}" if shown else ""
-    return [f"G({pair[0]},{pair[1]})", words, f"{1 / pair[0]:.2f}", *(cell(*column) for column in columns.values()), minutes]
+    minutes = f"{sum(defined(here, 'train_seconds')) / 60:.0f}"
+    start = [f"G({pair[0]},{pair[1]})", words, report.link, f"{1 / pair[0]:.2f}"]
+    return [*start, *(cell(*column) for column in columns.values()), minutes] if here else []
 
-  models = ((GRAPHS, "small"), (PAPER, "the paper's"))
-  return _lines(["graph", "model", "1/degree", *columns, "minutes"], [line(pair, *model) for pair in PAPER_TOPOLOGIES for model in models])
+  models = {GRAPHS: "small", PAPER: "the paper's size"}
+  lines = [line(pair, report, models[report.scale]) for pair in PAPER_TOPOLOGIES for report in reports
+           if report.scale in models and "superseded_by" not in report.source]
+  return _lines(["graph", "model", "report", "1/degree", *columns, "minutes"], list(filter(None, lines)))
 
 
 def markdown(reports: Sequence[Report]) -> str:
@@ -262,7 +263,7 @@ def write(root: pathlib.Path, reports: Sequence[Report]) -> None:
           "arm are scored. Train and test can differ only where training examples come again (`epochs`): most runs here see each once.")),
       *(f"{said}\n" for said in [held_out(reports)] if said), summary(reports), "## The paper's graphs", "",
       textwrap.fill((
-          "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run in the last "
-          "setting. Of next_token on training problems too, how often it follows a wrong arm, and of its first move the probability on "
-          "legal ones and the entropy among these over log(degree). Minutes are those that the line's runs trained."), 120), "",
+          "Exact match on held-out problems (of branch_only: of the first move), with the number of seeds; empty: not run. Of next_token "
+          "on training problems too, how often it follows a wrong arm, and of its first move the probability on legal ones and the entropy "
+          "among these over log(degree). Minutes are those that the line's runs trained, alone or beside others."), 120), "",
       graphs(reports), markdown(reports)]))
