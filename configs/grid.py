@@ -8,8 +8,8 @@ Degree 2, 3, 5, 10, 20; path length 3, 5, 7, 10, 20; max(50, degree * (length - 
 configs/paper.py.
 
 Not run yet. By the TPU compiler's clock 256 chips of v5e take 114 hours as 16 jobs of 16 chips (--shard=i/16), four fifths of them for
-Mamba, and one job on all of them 494 (results/plan). Eight H200 GPUs take 462 hours at 9 % of their peak, 277 at the 15 % that an H100
-reaches of the transformer on G(5,5), with --config.model.remat=true for the graphs of 20 x 20.
+Mamba, and one job on all of them 494 (results/plan). Eight H200 GPUs take 462 hours at 9 % of their
+peak (results/plan), which the transformer is above by now and Mamba below, with --config.model.remat=true for the graphs of 20 x 20.
 
 cpu: degree 2, 3, 5; length 3, 4, 5, 7, 10; plain stacks of two blocks, the transformer's that of scale=graphs and the others' those of
 configs/architectures.py; 3 seeds, 405 runs in 135 packs. In parts, into one folder: --only model.mixer=attention, or

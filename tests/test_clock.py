@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pathstar.pricing import clock
+from pathstar.pricing import clock, instructions
 
 PROGRAM = """HloModule jit_f, is_scheduled=true
 FileNames
@@ -58,16 +58,16 @@ ENTRY %main (x: f32[8]) -> f32[8] {
 
 def test_parts_count_as_often_as_they_run():
   parts = clock.read(PROGRAM, bytes_per_cycle=2)
-  assert clock.cycles(parts) == 5 * 10 + 300 + 3 + 3 + 2 * 32 // 2
-  assert clock.sent(parts) == 5 * 2 * (4 * 4 + 6 * 2) + 16 * 4
+  assert instructions.cycles(parts) == 5 * 10 + 300 + 3 + 3 + 2 * 32 // 2
+  assert instructions.sent(parts) == 5 * 2 * (4 * 4 + 6 * 2) + 16 * 4
   assert [part.cycles for part in parts][:2] == [300, 50]
-  assert parts[1] == clock.Part(50, 0, 5, "f32[8]{0:T(128)}", "jit(f)/body/dot", "/code/model.py:7")
+  assert parts[1] == instructions.Part(50, 0, 5, "f32[8]{0:T(128)}", "jit(f)/body/dot", "/code/model.py:7")
 
 
 # Prints {name: [cycles, cycles at the chip's published rate]} of programs for one v5e chip.
 KNOWN = """
 import json
-from pathstar.pricing import clock
+from pathstar.pricing import clock, instructions
 from pathstar import config
 from pathstar.devices.mesh import make_mesh
 from pathstar.pricing.topology import CHIPS, Topology, compile_for, compile_only, devices
@@ -80,7 +80,7 @@ chip, here = CHIPS["v5e"], NamedSharding(Mesh(np.array(devices(Topology("v5e:1x1
 
 def cycles(f, *shapes, dtype=jnp.bfloat16):
   args = [jax.ShapeDtypeStruct(shape, dtype, sharding=here) for shape in shapes]
-  return clock.cycles(clock.read(jax.jit(f).lower(*args).compile().as_text(), chip.bandwidth / chip.clock))
+  return instructions.cycles(clock.read(jax.jit(f).lower(*args).compile().as_text(), chip.bandwidth / chip.clock))
 
 LARGE = {"task.num_nodes": 50, "model.num_layers": 1, "model.width": 256, "train.batch_size": 256, "train.steps_per_call": 20}
 

@@ -82,6 +82,17 @@ def test_a_program_is_built_for_its_devices_not_for_this_machine(tiny, platform,
   assert sum(eqn.params["unroll"] == 1 for eqn in scans) == loops
 
 
+@pytest.mark.parametrize("platform, size, laid_out", [("gpu", 1, True), ("gpu", 2, False), ("cpu", 1, False), ("tpu", 1, False)])
+def test_a_gpu_alone_keeps_one_layout_and_computes_gelu_again(tiny, platform, size, laid_out):
+  model = tiny({}).model
+  params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))
+  device = jax.sharding.AbstractDevice("some", None, platform)
+  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, size, 1), ("run", "data", "model"), abstract_device=device)):
+    text = str(jax.make_jaxpr(lambda params: model.hidden(params, jnp.zeros((2, 8), jnp.int32), 4))(params))
+  assert ("layout_constraint" in text) == laid_out
+  assert ("checkpoint" in text or "remat" in text) == (platform != "cpu")  # on a TPU of the whole block
+
+
 def test_time_goes_with_devices_and_use(tiny):
   chip = topology.Topology("v5e:4x4").chip
 

@@ -8,7 +8,7 @@ Expected: `exact_match` on test and on train within noise of 1/degree, `cheat_ac
 and `branch_entropy` within 3 % of log(degree), at length 5 (scale=graphs: 0.36 to 0.97, and 0.84 to 0.92 of it); at length 4, where
 the goal is two lookups from the first move, many runs learn to plan after the cheat. Other architectures are in ../architectures.py.
 cpu: a transformer on G(2|3|5, 4|5), 24 runs, about 75 minutes on two cores (--max_pack=2 is soonest). paper: three architectures on
-five topologies, 85 hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak).
+five topologies, 85 hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak; Mamba, at a quarter of that, longer).
 
 graphs: the paper's five graphs and a model of two blocks of width 64, trained on the path or on the branch token alone
 (results/graphs). In parts into one folder, and the last with as many passes over the training examples as one likes:

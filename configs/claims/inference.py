@@ -5,7 +5,7 @@
 
 Expected: `exact_match` is 1/degree whatever the length, which `snowball_prediction` misses; `verifier/best_of_k` and
 `verifier/backtrack_k` are no higher than their `_blind` counterparts, 1 - (1 - q/d)^k and q min(1, k/d). cpu: 20
-runs, about 15 minutes on two cores. paper: 8.4 hours on an H200 (by `pathstar plan --compile=none`, at 15 %
+runs, about 15 minutes on two cores. paper: 8.6 hours on an H200 (by `pathstar plan --compile=none`, at 15 %
 of its peak).
 """
 

@@ -4,7 +4,7 @@
     pathstar sweep --config=configs/claims/needle.py:scale=paper --workdir=runs/needle_paper
 
 Expected: the step at which `branch_accuracy` crosses 95 % grows steeply with the length; runs that never do are
-censored at their budget. cpu: 16 runs, about 12 minutes on two cores. paper: 3.6 hours on an H200 (by `pathstar
+censored at their budget. cpu: 16 runs, about 12 minutes on two cores. paper: 3.7 hours on an H200 (by `pathstar
 plan --compile=none`, at 15 % of its peak).
 """
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
                       help="the soonest of one job on everything, one on each chip, and the equal jobs that the model proposes")
   parser.add_argument("--profile", action="store_true", help="what the time of the slowest pack goes into, with its place in the code")
   parser.add_argument("--compile", default="ends", help="ends (default; smallest and largest of each kind), all, none")
-  parser.add_argument("--utilisation", type=float, help="share of the peak to assume where no compiler tells (default: the chip's)")
+  parser.add_argument("--utilisation", type=float, help="share of the peak to assume where nothing is compiled (default: the chip's)")
   cli.add_only(parser)
   parser.add_argument("--json", help="file to write the plan to as well")
   args, loaded = cli.parse(parser, argv)

@@ -1,52 +1,18 @@
 """The TPU compiler's own clock: how long a program takes on a TPU that is not here.
 
 XLA's compiler for TPUs writes the cycles that it expects onto every instruction it schedules ("estimated_cycles"), with layouts, padding to
-tiles and memory traffic in them. Summed over the program, the body of a loop as often as it runs and of several branches the costliest,
-they are an estimate, not a measurement: on v5e a large product comes out at 88 % of the peak, a large copy at 80 % of the bandwidth.
-Of changes of layout the compiler often says a placeholder, or nothing: they count as much as memory takes to read and write them, if that
-is more. Copies that run beside the arithmetic count nothing, nor do kernels written by hand, nor collectives: those are told by the bytes
-that they send, to be divided by the rate of the links.
+tiles and memory traffic in them. Summed over the program (instructions.py) they are an estimate, not a measurement: on v5e a large product
+comes out at 88 % of the peak, a large copy at 80 % of the bandwidth. Of changes of layout the compiler often says a placeholder, or
+nothing: they count as much as memory takes to read and write them, if that is more. Copies that run beside the arithmetic count nothing,
+nor do kernels written by hand, nor collectives: those are told by the bytes that they send, to be divided by the rate of the links.
 """
 
-import math
 import re
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-_HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"\s+(?:ROOT )?%([\w.\-]+) = (.+?) ([a-z][\w\-]*)\((.*)")
+from pathstar.pricing.instructions import Computations, Instruction, Part, sizes, walk
+
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
-_ARRAY = re.compile(r"\b([a-z]+\d*)\w*\[([\d,]*)\]")
 _MOVES = ("copy", "reshape", "transpose")
-# Bytes that a device sends for each byte of the result, among many devices.
-_SENT = {"all-reduce": 2, "all-gather": 1, "reduce-scatter": 1, "all-to-all": 1, "collective-permute": 1, "collective-broadcast": 1}
-
-
-class Part(NamedTuple):
-  """An instruction, and what it takes in one call of the program: `cycles` of a device, bytes `sent` to others, in `times` executions."""
-
-  cycles: int
-  sent: int
-  times: int
-  result: str  # type, shape and layout
-  operation: str  # what was traced, as in jit(steps)/while/body/mlp/up/dot_general
-  place: str  # file:line that asked for it; "" where the compiler made it up
-
-
-class Instruction(NamedTuple):
-  """One of a compiled program, in its text."""
-
-  name: str
-  result: str  # type, shape and layout
-  opcode: str
-  rest: str  # operands and attributes
-
-  @property
-  def operands(self) -> list[str]:
-    return re.findall(r"%([\w.\-]+)", self.rest.partition(")")[0])
-
-
-Computations = dict[str, list[Instruction]]
 
 
 def read(text: str, bytes_per_cycle: float) -> list[Part]:
@@ -63,94 +29,3 @@ def read(text: str, bytes_per_cycle: float) -> list[Part]:
     return max(least, int(own[1]) if own else 0) if own or one.opcode in _MOVES else None
 
   return walk(text, cost)
-
-
-def walk(text: str, cost: Callable[[Instruction, dict[str, str], Computations], int | None]) -> list[Part]:
-  """Parts of a compiled program, the costliest first: the body of a loop as often as it runs, of several branches the costliest.
-
-  `cost(instruction, results, computations)` has the cycles of one execution, or None if it takes nothing; `results` are those of the
-  computation that the instruction stands in, by name.
-  """
-  computations, entry = _computations(text)
-  places = _places(text)
-
-  def parts(name: str, times: int) -> list[Part]:
-    found = []
-    results = {one.name: one.result for one in computations[name]}
-    for one in computations[name]:
-      kind, rest = one.opcode.removesuffix("-start"), one.rest
-      if one.opcode == "while":
-        condition, body = (re.search(rf"{part}=%([\w.\-]+)", rest)[1] for part in ("condition", "body"))
-        known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', rest)
-        found += parts(body, times * (int(known[1]) if known else _trips(computations[condition])))
-      elif one.opcode == "call":
-        found += parts(re.search(r"to_apply=%([\w.\-]+)", rest)[1], times)
-      elif one.opcode == "conditional":
-        branches = re.findall(r"(?:true|false)_computation=%([\w.\-]+)", rest) or re.findall(
-            r"%([\w.\-]+)", re.search(r"branch_computations=\{([^}]*)\}", rest)[1])
-        found += max((parts(branch, times) for branch in branches), key=cycles)
-      elif (own := cost(one, results, computations)) is not None or kind in _SENT:
-        operation, frame = re.search(r'op_name="([^"]*)"', rest), re.search(r"stack_frame_id=(\d+)", rest)
-        found.append(Part(
-            cycles=times * (own or 0),
-            sent=times * _sent(kind, one.result, rest, results) if kind in _SENT else 0,
-            times=times,
-            result=one.result,
-            operation=operation[1] if operation else "",
-            place=places.get(frame[1], "") if frame else ""))
-    return found
-
-  return sorted(parts(entry, 1), key=lambda part: (-part.cycles, -part.sent))
-
-
-def cycles(parts: Sequence[Part]) -> int:
-  """Of a device, in one call of the program."""
-  return sum(part.cycles for part in parts)
-
-
-def sent(parts: Sequence[Part]) -> int:
-  """Bytes that a device sends in one call of the program."""
-  return sum(part.sent for part in parts)
-
-
-def _computations(text: str) -> tuple[Computations, str]:
-  """Name -> its instructions; and the name of the one where the program begins."""
-  found, current, entry = {}, [], ""
-  for line in text.splitlines():
-    if instruction := _INSTRUCTION.match(line):
-      current.append(Instruction(*instruction.groups()))
-    elif head := _HEAD.match(line):
-      current = found[head[2]] = []
-      entry = head[2] if head[1] else entry
-  return found, entry
-
-
-def _trips(condition: list[Instruction]) -> int:
-  """How often a loop runs: it counts from 0 to the constant in its condition. One of unknown length counts once."""
-  limits = [int(one.rest.partition(")")[0]) for one in condition if one.opcode == "constant" and one.result.startswith("s32[]")]
-  return max(limits, default=1)
-
-
-def _sent(kind: str, result: str, rest: str, results: dict[str, str]) -> int:
-  """Bytes that a device sends in one collective."""
-  if kind == "reduce-scatter":  # what is given is larger than what comes back
-    result = results.get(re.match(r"%([\w.\-]+)", rest)[1], result)
-  # Several gradients are reduced at once; a gather's start names what goes in beside what comes out.
-  return _SENT[kind] * (sum if kind == "all-reduce" else max)(sizes(result))
-
-
-def sizes(result: str) -> list[int]:
-  """Bytes of each array of a result, without padding."""
-  width = lambda name: 8 if name == "pred" else int(re.sub(r"\D", "", name))
-  return [math.prod(int(n) for n in shape.split(",") if n) * width(name) // 8 for name, shape in _ARRAY.findall(result)]
-
-
-def _places(text: str) -> dict[str, str]:
-  """Number of a stack frame, as instructions name it -> file:line."""
-  table = lambda name: re.search(rf"^{name}\n((?:\d+ .*\n)*)", text, re.MULTILINE)
-  rows = {name: dict(line.split(" ", 1) for line in found[1].splitlines()) if (found := table(name)) else {}
-          for name in ("FileNames", "FileLocations", "StackFrames")}
-  number = lambda name, row: re.search(rf"{name}=(\d+)", row)[1]
-  lines = {key: f"{rows['FileNames'][number('file_name_id', row)].strip(chr(34))}:{number('line', row)}"
-           for key, row in rows["FileLocations"].items()}
-  return {key: lines[number("file_location_id", row)] for key, row in rows["StackFrames"].items()}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
-from pathstar.pricing import clock
+from pathstar.pricing import instructions
 from pathstar.pricing.cost import Layout, Work, layout, layouts, mesh_shape
 from pathstar.pricing.topology import Compiled, Topology, compile_for, devices, missing
 from pathstar.pricing.total import shape_of
@@ -89,7 +89,7 @@ def between(work: Work, works: Sequence[Work], known: Mapping[str, float]) -> fl
 
 
 def timed(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled]) -> Layout:
-  """The layout with the clock's time in place of the model's, for every pack of which it is known."""
+  """The layout with the compiled program's time in place of the model's, for every pack of which it is known."""
   known = {name: result.step_seconds for name, result in compiled.items() if result.step_seconds}
   steps = [between(work, works, known) for work in works]
   hours = tuple(model if step is None else step * work.config.train.num_steps / 3600
@@ -201,7 +201,7 @@ def on_hardware(works: Sequence[Work], whole: Topology, mesh: str | None, compil
   Args:
     mesh: of every pack; None: the soonest is found.
     compile_which: of each kind of packs the `ends`, `all` or `none`.
-    utilisation: share of the peak where no compiler tells; None: the chip's.
+    utilisation: share of the peak where nothing is compiled; None: the chip's.
     profiled: whether to say what the time of the slowest pack goes into.
   """
   reason = "nothing was compiled (--compile=none)" if compile_which == "none" else missing(whole)
@@ -252,12 +252,13 @@ def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], unit: str, 
     return "no profile: what was compiled does not fit"
   parts, alike = compiled[name].parts, {}
   for part in parts:
-    alike.setdefault((part.result, "/".join(part.operation.split("/")[-3:]), part.place), []).append(part)
+    shown = part.result.lstrip("(").partition("{")[0]
+    alike.setdefault((shown, "/".join(part.operation.split("/")[-3:]), part.place), []).append(part)
   lines = [f"\n{name}: {len(parts)} instructions; the costliest, of one call of the program\n",
            f"| share | {unit} | times | result | operation | place |", "|---|---|---|---|---|---|"]
-  for (result, operation, place), group in sorted(alike.items(), key=lambda item: -clock.cycles(item[1]))[:most]:
-    place, took = pathlib.Path(place) if place else "", clock.cycles(group)
+  for (result, operation, place), group in sorted(alike.items(), key=lambda item: -instructions.cycles(item[1]))[:most]:
+    place, took = pathlib.Path(place) if place else "", instructions.cycles(group)
     place = place.relative_to(_ROOT) if place and place.is_relative_to(_ROOT) else place
-    lines.append(f"| {took / clock.cycles(parts):.1%} | {took:,} | {sum(part.times for part in group)} | {result.partition('{')[0]} | "
+    lines.append(f"| {took / instructions.cycles(parts):.1%} | {took:,} | {sum(part.times for part in group)} | {result} | "
                  f"{operation} | {place} |")
   return "\n".join(lines)

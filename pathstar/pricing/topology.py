@@ -24,7 +24,7 @@ import jax
 from pathstar.config import Config
 from pathstar.devices.collectives import collectives
 from pathstar.errors import UserError, choose, nearest
-from pathstar.pricing import clock, traffic
+from pathstar.pricing import clock, instructions, traffic
 from pathstar.training.program import abstract_inputs, compile_program
 
 
@@ -39,9 +39,9 @@ class Chip:
   bandwidth: float  # to its own memory
   link: float  # to other chips, in one direction, all links together
   # Share of the peak to assume where nothing is compiled: for TPUs what the clock says of configs/paper.py on one v5e, for GPUs what its
-  # step took on an H100, whose products are as fast (results/gpu).
+  # step of G(5,5) took on an H100, whose products are as fast (results/gpu); Mamba's share is a quarter of it.
   utilisation: float
-  clock: float  # Hz
+  clock: float  # Hz: in a second so many `cycles` of an instruction
   devices: int = 1
 
 
@@ -154,7 +154,7 @@ class Compiled:
   collectives: dict[str, int] | None
   seconds: float
   step_seconds: float | None = None
-  parts: tuple[clock.Part, ...] = ()
+  parts: tuple[instructions.Part, ...] = ()
 
   @property
   def fits(self) -> bool:
@@ -178,7 +178,7 @@ def compile_for(configs: Sequence[Config], mesh, chip: Chip) -> Compiled:
   text = executable.as_text()
   bandwidth = chip.bandwidth / chip.devices
   parts = tuple(traffic.read(text, bandwidth, chip.matmul) if chip.platform == "gpu" else clock.read(text, bandwidth / chip.clock))
-  call_seconds = clock.cycles(parts) / chip.clock + clock.sent(parts) * chip.devices / chip.link
+  call_seconds = instructions.cycles(parts) / chip.clock + instructions.sent(parts) * chip.devices / chip.link
   return Compiled(executable.memory_analysis().peak_memory_in_bytes, chip.memory, collectives(text, mesh), seconds,
                   call_seconds / configs[0].steps_per_call, parts)
 

@@ -65,7 +65,7 @@ def test_the_papers_graphs_have_its_data_a_small_model_and_the_steps_of_the_tabl
   assert all(run.task.num_nodes == (100 if run.task.degree == 20 else 50) for run in runs)
   for run in runs:
     longer = run.train.num_steps / presets.GRAPH_STEPS[run.task.degree, run.task.length]
-    assert longer == 1 or longer > 1 and run.architecture == "s5_gated"
+    assert longer == (1 if run.architecture == "transformer" else 3)
 
 
 def test_the_papers_graphs_can_be_passed_as_often_as_one_likes():

@@ -42,7 +42,7 @@ def test_killed_and_started_again_it_ends_bit_for_bit_the_same(found, name):
 def test_meshes_agree_and_it_learns(found, name):
   one, other = (found[f"{name} on {mesh}"][0][1] for mesh in MESHES)
   losses = [[row["train/loss"] for row in rows if "train/loss" in row] for rows in (one, other)]
-  np.testing.assert_allclose(*losses, rtol=1e-2)  # after hundreds of steps of rounding
+  np.testing.assert_allclose(*losses, rtol=1e-2)  # after 160 steps of rounding
   assert losses[0][-1] < 0.7 * losses[0][0]
   assert (name == "multi_token") == any("train/loss_head_3" in row for row in one)
 
