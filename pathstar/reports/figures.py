@@ -254,9 +254,9 @@ def _by_examples(runs: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
   return {key: rows for key, rows in found.items() if len({row["num_train"] for row in rows}) > 2}
 
 
-def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
-  """Exact match against the number of distinct training examples. Points are seeds."""
-  panels = _by_examples(runs)
+def examples(runs: Sequence[dict], curves: Sequence[dict] = (), most: int | None = None) -> Figure | None:
+  """Exact match against the number of distinct training examples, of all settings, in at most `most` panels. Points are seeds."""
+  panels = dict(list(_by_examples(runs).items())[:most])
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)
@@ -269,7 +269,7 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
     axes.set_xscale("log")
     axes.minorticks_off()
     sizes = sorted({row["num_train"] for row in rows})
-    axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+    axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylim(-0.02, 1.04)
     titled(axes, f"{problem}, {order}")
     axes.set_xlabel("training examples")
@@ -278,5 +278,5 @@ def examples(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None
   return figure
 
 
-WHOLE = ("heat_map",)  # those that are drawn of all settings, however many there are
+WHOLE = ("heat_map", "examples")  # those that are drawn of all settings, however many there are
 ALL = {make.__name__: make for make in (exact_match, examples, heat_map, positions)}
