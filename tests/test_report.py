@@ -98,7 +98,7 @@ def test_how_many_runs_on_long_paths_are_above_a_guess_is_counted_on_held_out_pr
   rows = [run(), run(seed=1, exact_match_train=0.9), run(seed=2, exact_match_test=0.1, cheat_accuracy=0.5)]
   rows.append(run(length=4, exact_match_test=0.9))
   report.write(tmp_path / "a", "a", rows, [], {})
-  said = re.compile(r"Of all (\d+) runs .* 5 and more(.*), (.*) above a guess.*not seen(.*)\.$")
+  said = re.compile(r"Of all (\d+) runs .* 5 and more where a guess is 1/degree(.*), (.*) above a guess.*not seen(.*)\.$")
   told = lambda: said.search(scoreboard.held_out(scoreboard.read(tmp_path))).groups()
   assert told() == ("3", " (1 before they follow edges)", "none is", "")
   more = [run(exact_match_test=0.6), run(degree=3, problem="G(3,5) inner query", exact_match_test=0.9, chance=0.7)]

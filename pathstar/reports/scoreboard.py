@@ -148,7 +148,7 @@ def held_out(reports: Sequence[Report]) -> str:
                     for (name, problem), same in by(above, lambda one: (one[0], one[1]["problem"])).items())
   early = sum(is_early(row) for _, row in runs)
   told = f"{len(above) or 'none'} {'are' if len(above) > 1 else 'is'} above a guess on problems that training has not seen"
-  return (f"Of all {len(runs)} runs of a transformer by next-token prediction at length 5 and more"
+  return (f"Of all {len(runs)} runs of a transformer by next-token prediction at length 5 and more where a guess is 1/degree"
           f"{f' ({early} before they follow edges)' * bool(early)}, {told}{f' ({which})' * bool(above)}." if runs else "")
 
 
