@@ -6,8 +6,8 @@
 A transformer, Mamba, gated S5, and at CPU scale plain S5, forward and reversed. `s5` is the paper's layer, which is time-invariant;
 `s5_gated` is the same recurrence between short convolutions and products. Expected: `exact_match` near 1/degree forward and near 1
 reversed for all but `s5`, which can't look edges up. `mixers=mamba+s5_gated` chooses among them. cpu: G(2,5), 24 runs, about 30
-minutes on two cores. paper: 26 hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak;
-Mamba, at a quarter of that, longer).
+minutes on two cores. paper: 26 hours on an H200 (by `pathstar plan --compile=none`, at 15 % of its peak; Mamba, at a
+quarter of that, longer).
 """
 
 from pathstar import presets

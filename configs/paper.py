@@ -8,9 +8,9 @@ of about the same size. Batch 256, AdamW at 5e-4 with weight decay 0.01, as user
 quote them; 100 epochs of the paper's "up to 500", which are --config.train.num_steps=390_000. Parameters are float32,
 the arithmetic is bfloat16; on a CPU, where that is slow, add --config.model.dtype=float32.
 
-Not run for so long yet: results/paper has 3000 to 6000 steps, and results/paper_token_shift 800 of four more graphs, whose edges
-`--config.model.token_shift=True` finds soon. An H100 takes 14 ms a step of G(5,5) with attention, 15 % of its peak (results/gpu). By the
-plan, a run of G(2,5) takes 26 minutes on one TPU v5e chip, at a quarter of its peak: 20 ms a step.
+Not run for so long yet: results/paper has 3000 to 6000 steps, and results/paper_token_shift 800 on the other four graphs, by
+`--config.model.token_shift=True`, which finds the edges of all but G(20,5) soon. An H100 takes 14 ms a step of G(5,5) with attention, 15 %
+of its peak (results/gpu). By the plan, a run of G(2,5) takes 26 minutes on one TPU v5e chip, at a quarter of its peak: 20 ms a step.
 """
 
 from pathstar import presets

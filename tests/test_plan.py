@@ -70,25 +70,25 @@ def test_the_branch_of_the_platform_is_counted():
   assert flops.count(jaxpr, "tpu") == flops.count(jaxpr, "gpu") == flops.Flops(5 * 2 * 27, 5 * 9)
 
 
+def traced(model, platform, data=1):
+  """The model's jaxpr for so many devices of a platform, which need not be here."""
+  params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))
+  device = jax.sharding.AbstractDevice("some", None, platform)
+  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, data, 1), ("run", "data", "model"), abstract_device=device)):
+    return jax.make_jaxpr(lambda params: model.hidden(params, jnp.zeros((2, 8), jnp.int32), 4))(params)
+
+
 @pytest.mark.parametrize("platform, fields, loops", [("tpu", {}, 1), ("gpu", {}, 0), ("cpu", {}, 0),
                                                         ("tpu", {"model.scan_layers": False}, 0)])
 def test_a_program_is_built_for_its_devices_not_for_this_machine(tiny, platform, fields, loops):
-  model = tiny({"model.num_layers": 3} | fields).model
-  params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))
-  device = jax.sharding.AbstractDevice("some", None, platform)
-  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1,), ("data",), abstract_device=device)):
-    jaxpr = jax.make_jaxpr(lambda params: model.hidden(params, jnp.zeros((2, 8), jnp.int32), 4))(params)
+  jaxpr = traced(tiny({"model.num_layers": 3} | fields).model, platform)
   scans = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
   assert sum(eqn.params["unroll"] == 1 for eqn in scans) == loops
 
 
 @pytest.mark.parametrize("platform, size, laid_out", [("gpu", 1, True), ("gpu", 2, False), ("cpu", 1, False), ("tpu", 1, False)])
 def test_a_gpu_alone_keeps_one_layout_and_computes_gelu_again(tiny, platform, size, laid_out):
-  model = tiny({}).model
-  params = jax.eval_shape(lambda: nn.meta.unbox(model.init(jax.random.key(0))))
-  device = jax.sharding.AbstractDevice("some", None, platform)
-  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((1, size, 1), ("run", "data", "model"), abstract_device=device)):
-    text = str(jax.make_jaxpr(lambda params: model.hidden(params, jnp.zeros((2, 8), jnp.int32), 4))(params))
+  text = str(traced(tiny({}).model, platform, size))
   assert ("layout_constraint" in text) == laid_out
   assert ("checkpoint" in text or "remat" in text) == (platform != "cpu")  # on a TPU of the whole block
 

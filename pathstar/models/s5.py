@@ -21,7 +21,7 @@ import numpy as np
 from pathstar.devices.mesh import constrain
 from pathstar.errors import choose, require
 from pathstar.models.conv import ShortConv
-from pathstar.models.layers import Linear, Trunk, product
+from pathstar.models.layers import Linear, Trunk, gelu, product
 from pathstar.models.scan import linear_recurrence
 
 _CLIP = -1e-4  # largest real part under s5_clip, as in the reference implementation
@@ -162,7 +162,7 @@ class S5(nn.Module):
                self.dt_max)
 
   def _activate(self, y):
-    y = nn.gelu(y)
+    y = gelu(y)
     return y * nn.sigmoid(self.gate(y))
 
   def __call__(self, x_BxTxD, num_last: int, max_length: int):

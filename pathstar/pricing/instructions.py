@@ -4,6 +4,8 @@ The body of a loop counts as often as it runs, and of several branches the costl
 traffic.py for GPUs.
 """
 
+import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -27,7 +29,8 @@ class Part(NamedTuple):
   place: str  # file:line that asked for it; "" where the compiler made it up
 
 
-class Instruction(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Instruction:
   """One of a compiled program, in its text."""
 
   name: str
@@ -35,9 +38,14 @@ class Instruction(NamedTuple):
   opcode: str
   rest: str  # operands and attributes
 
-  @property
+  @functools.cached_property
   def operands(self) -> list[str]:
     return re.findall(r"%([\w.\-]+)", self.rest.partition(")")[0])
+
+  def called(self, attribute: str) -> str | None:
+    """The computation that an attribute names, as in `body=%body`."""
+    found = re.search(rf"{attribute}=%([\w.\-]+)", self.rest)
+    return found and found[1]
 
 
 Computations = dict[str, list[Instruction]]
@@ -58,10 +66,9 @@ def walk(text: str, cost: Callable[[Instruction, dict[str, str], Computations], 
     for one in computations[name]:
       kind, rest = one.opcode.removesuffix("-start"), one.rest
       if one.opcode == "while":
-        condition, body = (re.search(rf"{part}=%([\w.\-]+)", rest)[1] for part in ("condition", "body"))
-        found += parts(body, times * _trips(computations[condition], rest))
+        found += parts(one.called("body"), times * _trips(computations[one.called("condition")], rest))
       elif one.opcode == "call":
-        found += parts(re.search(r"to_apply=%([\w.\-]+)", rest)[1], times)
+        found += parts(one.called("to_apply"), times)
       elif one.opcode == "conditional":
         branches = re.findall(r"(?:true|false)_computation=%([\w.\-]+)", rest) or re.findall(
             r"%([\w.\-]+)", re.search(r"branch_computations=\{([^}]*)\}", rest)[1])
@@ -70,7 +77,7 @@ def walk(text: str, cost: Callable[[Instruction, dict[str, str], Computations], 
         operation, frame = re.search(r'op_name="([^"]*)"', rest), re.search(r"stack_frame_id=(\d+)", rest)
         found.append(Part(
             cycles=times * (own or 0),
-            sent=times * _sent(kind, one.result, rest, results) if kind in _SENT else 0,
+            sent=times * _sent(kind, one, results) if kind in _SENT else 0,
             times=times,
             result=one.result,
             operation=operation[1] if operation else "",
@@ -109,10 +116,10 @@ def _trips(condition: list[Instruction], rest: str) -> int:
   return max(limits) if limits else int(known[1]) if known else 1
 
 
-def _sent(kind: str, result: str, rest: str, results: dict[str, str]) -> int:
+def _sent(kind: str, one: Instruction, results: dict[str, str]) -> int:
   """Bytes that a device sends in one collective."""
-  if kind == "reduce-scatter":  # what is given is larger than what comes back
-    result = results.get(re.match(r"%([\w.\-]+)", rest)[1], result)
+  # What is given to a reduce-scatter is larger than what comes back.
+  result = results.get(one.operands[0], one.result) if kind == "reduce-scatter" else one.result
   # Several gradients are reduced at once; a gather's start names what goes in beside what comes out.
   return _SENT[kind] * (sum if kind == "all-reduce" else max)(sizes(result))
 

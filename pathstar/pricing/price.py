@@ -17,6 +17,7 @@ from pathstar.pricing import instructions
 from pathstar.pricing.cost import Layout, Work, layout, layouts, mesh_shape
 from pathstar.pricing.topology import Compiled, Topology, compile_for, devices, missing
 from pathstar.pricing.total import shape_of
+from pathstar.reports.rows import by
 from pathstar.sweeps.packs import Pack
 from pathstar.training import flops
 from pathstar.training.program import parameter_counts
@@ -241,8 +242,8 @@ def _how(works: Sequence[Work], chosen: Layout, compiled: Mapping[str, Compiled]
   share = sum(w.flops.matmul * len(w.pack.runs) * w.config.train.num_steps for w in works) / chip.matmul / seconds
   if not any(result.step_seconds for result in compiled.values()):
     return f"at {utilisation:.0%} of the chips' peak, which is assumed; for the rest of the model see pathstar/pricing/cost.py"
-  by = "what the program moves (pathstar/pricing/traffic" if chip.platform == "gpu" else "the compiler's clock (pathstar/pricing/clock"
-  return f"by {by}.py), products at {share:.0%} of the chips' peak; evaluations, input, compiling and start-up come on top"
+  source = "what the program moves (pathstar/pricing/traffic" if chip.platform == "gpu" else "the compiler's clock (pathstar/pricing/clock"
+  return f"by {source}.py), products at {share:.0%} of the chips' peak; evaluations, input, compiling and start-up come on top"
 
 
 def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], unit: str, most: int = 20) -> str:
@@ -250,10 +251,8 @@ def profile(found: Sequence[dict], compiled: Mapping[str, Compiled], unit: str, 
   name = next((row["pack"] for row in found if row["pack"] in compiled and compiled[row["pack"]].parts), None)
   if name is None:
     return "no profile: what was compiled does not fit"
-  parts, alike = compiled[name].parts, {}
-  for part in parts:
-    shown = part.result.lstrip("(").partition("{")[0]
-    alike.setdefault((shown, "/".join(part.operation.split("/")[-3:]), part.place), []).append(part)
+  parts = compiled[name].parts
+  alike = by(parts, lambda part: (part.result.lstrip("(").partition("{")[0], "/".join(part.operation.split("/")[-3:]), part.place))
   lines = [f"\n{name}: {len(parts)} instructions; the costliest, of one call of the program\n",
            f"| share | {unit} | times | result | operation | place |", "|---|---|---|---|---|---|"]
   for (result, operation, place), group in sorted(alike.items(), key=lambda item: -instructions.cycles(item[1]))[:most]:

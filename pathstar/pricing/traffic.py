@@ -39,8 +39,8 @@ def _nanoseconds(bandwidth: float, products: float, one: Instruction, results: d
 
 def _inside(one: Instruction, computations: Computations) -> list[Instruction]:
   """Of a fusion."""
-  called = re.search(r"calls=%([\w.\-]+)", one.rest)
-  return computations[called[1]] if called else []
+  called = one.called("calls")
+  return computations[called] if called else []
 
 
 def _bytes(result: str) -> int:

@@ -80,7 +80,8 @@ def _bar_style(methods: Sequence[str]) -> dict[str, dict]:
   """Grey and hatch of each method, no two alike: those of the paper as ever, the others in turn."""
   free = ((grey, hatch) for hatch in ("xx", "\\\\", "oo", "--", "||", "++", "**", "OO") for grey in ("0.8", "0.55"))
   known = {name: (_GREY[name], _HATCH[name]) for name in _GREY}
-  return {name: dict(zip(("color", "hatch"), known[name] if name in known else next(free))) for name in methods}
+  edge = {"edgecolor": "black", "lw": 0.8}
+  return {name: edge | dict(zip(("color", "hatch"), known[name] if name in known else next(free))) for name in methods}
 
 
 def seeds_line(axes, number: int, points: Sequence[tuple[float, Sequence[float]]], label: str) -> None:
@@ -124,7 +125,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
   axes = figure.add_subplot()
   width = 0.8 / len(methods)
   for name in methods:
-    axes.bar(0, np.nan, edgecolor="black", lw=0.8, label=name, **styles[name])  # for a legend in the order of the bars
+    axes.bar(0, np.nan, label=name, **styles[name])  # for a legend in the order of the bars
   for x, rows in enumerate(clusters.values()):
     axes.hlines(rows[0]["chance"], x - 0.46, x + 0.46, color="black", ls="--", lw=1.2, zorder=3,
                 label="chance" if x == 0 else None)
@@ -134,7 +135,7 @@ def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
       if not scores:  # an empty place would look like a score of 0
         axes.text(at, 0.02, "no score" if same else "not run", rotation=90, fontsize=6, color="0.4", ha="center", va="bottom")
       else:
-        axes.bar(at, np.mean(scores), 0.92 * width, edgecolor="black", lw=0.8, **styles[name])
+        axes.bar(at, np.mean(scores), 0.92 * width, **styles[name])
         at += np.linspace(-0.3, 0.3, len(scores)) * width if len(scores) > 1 else np.zeros(1)
         beside = width / (3.6 * max(2, len(scores)))  # so that no cross hides its circle
         axes.scatter(at - beside / 2, scores, s=16, facecolor="white", edgecolor="black", lw=0.8, zorder=4, label="a seed")

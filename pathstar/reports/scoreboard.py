@@ -163,19 +163,19 @@ def graphs(reports: Sequence[Report]) -> str:
   columns = {"next_token": ("next_token", scores)} | {name: ("next_token", say) for name, say in told.items()}
   columns |= {name: (name, scores) for name in ("reversed", "teacherless", "branch_only")}
 
-  def line(pair, report, words):
-    here = [row for row in on_grid(paths(report.runs))
-            if row["status"] == "done" and row["problem"] == f"G({pair[0]},{pair[1]})" and method(row) in columns]
+  def line(pair, report, shown):
+    here = [row for row in shown if row["problem"] == f"G({pair[0]},{pair[1]})"]
     model = lambda key: "" if key.architecture == "transformer" else f"{key.architecture} "
     alike = lambda name: groups([row for row in here if method(row) == name]).items()
     cell = lambda name, say: "; ".join(f"{model(key)}{say(rows)}" for key, rows in alike(name))
     minutes = f"{sum(defined(here, 'train_seconds')) / 60:.0f}"
-    start = [f"G({pair[0]},{pair[1]})", words, report.link, f"{1 / pair[0]:.2f}"]
+    start = [f"G({pair[0]},{pair[1]})", models[report.scale], report.link, f"{1 / pair[0]:.2f}"]
     return [*start, *(cell(*column) for column in columns.values()), minutes] if here else []
 
   models = {GRAPHS: "small", PAPER: "the paper's size"}
-  lines = [line(pair, report, models[report.scale]) for pair in PAPER_TOPOLOGIES for report in reports
-           if report.scale in models and "superseded_by" not in report.source]
+  kept = [(report, [row for row in on_grid(paths(report.runs)) if row["status"] == "done" and method(row) in columns])
+          for report in reports if report.scale in models and "superseded_by" not in report.source]
+  lines = [line(pair, *report) for pair in PAPER_TOPOLOGIES for report in kept]
   return _lines(["graph", "model", "report", "1/degree", *columns, "minutes"], list(filter(None, lines)))
 
 
