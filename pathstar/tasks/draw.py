@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 _RIGHT, _WRONG = "C0", "C3"
+_AS_IT_IS = {"parse_math": False}  # what stands between dollars, which are tokens here, is no formula
 _WIDTH = 7.5  # inches of many side by side
-_HEADS = 0.85  # inches above and below them
+_ABOVE, _BELOW, _TITLE = 0.35, 0.5, 0.3  # inches of the heading, of what is said of chance, and of the line over each
 
 
 def text(task, example: dict) -> str:
@@ -44,17 +45,17 @@ def figure(task, example: dict, answer=None):
   if "arms" not in example:
     figure = Figure(figsize=(5, 0.8))
     given = "" if answer is None else "\nmodel: " + _line(task, example | {"target": with_answer(example, _own(task, answer))})
-    figure.text(0.05, 0.5, _line(task, example) + given, family="monospace", va="center")
+    figure.text(0.05, 0.5, _line(task, example) + given, family="monospace", va="center", **_AS_IT_IS)
     return figure
   rows, columns = _size(example)
   figure = Figure(figsize=(max(3.2, 0.6 * columns), 0.6 * rows + 0.6), layout="constrained")
-  axes = figure.add_subplot()
+  axes = _paper(figure.add_subplot(), columns, rows)
   _graph(axes, task, example, answer, numbers=True)
   title = f"{task}: from {example['start']} to {example['goal']}"
   if answer is not None:
     said = [int(t) for t in _own(task, answer)][:int(example["answer"].sum())]
     title += f"\nmodel: {' '.join(map(str, said))} ({'right' if right(example, answer) else 'wrong'})"
-  axes.set_title(title, fontsize=10)
+  axes.set_title(title, fontsize=10, **_AS_IT_IS)
   return figure
 
 
@@ -69,25 +70,33 @@ def gallery(task, examples: dict, answers, title: str):
   if "arms" not in examples:
     lines = [f"{_line(task, one)}   {'right' if right(one, answer) else 'wrong: ' + _line(task, one | {'target': said})}"
              for one, answer in each for said in [with_answer(one, _own(task, answer))]]
-    figure = Figure(figsize=(max(5.0, 0.085 * max(map(len, lines))), 0.22 * number + _HEADS))
+    figure = Figure(figsize=(max(5.0, 0.085 * max(map(len, lines))), 0.22 * number + _ABOVE + _BELOW))
     for k, line in enumerate(lines):
-      figure.text(0.03, 1 - (0.5 + 0.22 * k) / figure.get_figheight(), line, family="monospace", fontsize=9, va="center",
-                  color=_WRONG if "wrong: " in line else _RIGHT)
+      figure.text(0.03, 1 - (_ABOVE + 0.15 + 0.22 * k) / figure.get_figheight(), line, family="monospace", fontsize=9, va="center",
+                  color=_WRONG if "wrong: " in line else _RIGHT, **_AS_IT_IS)
   else:
     rows, columns = np.max([_size(one) for one, _ in each], axis=0)
     shape = lambda n: n * columns / (math.ceil(number / n) * (rows + 0.7))  # of n columns of graphs: width over height
     across = min((n for n in range(1, number + 1) if number % n == 0), key=lambda n: abs(math.log(shape(n) / 1.4)))
     unit = _WIDTH / (across * columns)
     down = number // across
-    figure = Figure(figsize=(_WIDTH, down * (rows * unit + 0.3) + _HEADS), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, (one, answer) in zip(grid, each):
-      _graph(axes, task, one, answer, numbers=unit > 0.3, size=min(1.0, unit / 0.6))
+    tall = rows + _TITLE / unit  # of one and its title, in distances of two nodes
+    height = down * tall * unit + _ABOVE + _BELOW
+    figure = Figure(figsize=(_WIDTH, height))
+    # One pair of axes for all: with a pair for each and a layout by matplotlib it takes several times as long.
+    axes = figure.add_axes([0, _BELOW / height, 1, 1 - (_ABOVE + _BELOW) / height])
+    _paper(axes, across * columns, down * tall)
+    for n, (one, answer) in enumerate(each):
+      left, top = n % across * columns, n // across * tall
+      _graph(axes, task, one, answer, numbers=unit > 0.3, size=min(1.0, unit / 0.6), left=left, top=top + tall - rows)
       verdict = "right" if right(one, answer) else "wrong"
-      axes.set_title(f"{one['start']} to {one['goal']}: {verdict}", fontsize=9, color=_RIGHT if verdict == "right" else _WRONG, pad=2)
+      axes.text(left + columns / 2, top + _TITLE / unit / 2, f"{one['start']} to {one['goal']}: {verdict}", ha="center", va="center",
+                fontsize=9, color=_RIGHT if verdict == "right" else _WRONG)
     chance += "\ngrey: the path asked for; line: the model's, dashed where there is no edge"
-  figure.suptitle(head, fontsize=13)
-  figure.supxlabel(chance, fontsize=9)
+  width, height = figure.get_size_inches()
+  fitting = min(13, 115 * width / len(head))  # a letter of 13 points is 0.11 inches wide
+  figure.suptitle(head, fontsize=fitting, y=1 - 0.08 / height, **_AS_IT_IS)
+  figure.supxlabel(chance, fontsize=9, y=0.08 / height)
   return figure
 
 
@@ -105,16 +114,26 @@ def _size(example: dict) -> tuple[int, int]:
   return example["arms"].shape
 
 
-def _graph(axes, task, example: dict, answer, numbers: bool, size: float = 1.0) -> None:
-  """The arms as rows of nodes, `size` times as large as by themselves; `numbers`: with the nodes' ids."""
-  rows, columns = _size(example)
+def _paper(axes, width: float, height: float):
+  """Axes without marks, `width` by `height` distances of two nodes, from the upper left corner on."""
+  axes.set(aspect="equal", xlim=(0, width), ylim=(height, 0))
+  axes.axis("off")
+  return axes
+
+
+def _graph(axes, task, example: dict, answer, numbers: bool, size: float = 1.0, left: float = 0.0, top: float = 0.0) -> None:
+  """The arms as rows of nodes, `size` times as large as by themselves, from a corner on; `numbers`: with the nodes' ids."""
+  from matplotlib.collections import LineCollection
+
+  rows, _ = _size(example)
   start, target = int(example["start"]), [int(t) for t in example["target"][example["answer"]]]
-  place, edges = {start: (0.0, (1 - rows) / 2)}, set()
+  place, edges = {start: (left + 0.5, top + rows / 2)}, set()
   for row, arm in enumerate(example["arms"]):
     nodes = [int(node) for node in arm if node != task.dummy]
-    place |= {node: (float(column), -float(row)) for column, node in enumerate(nodes) if column}
+    place |= {node: (left + 0.5 + column, top + 0.5 + row) for column, node in enumerate(nodes) if column}
     edges |= set(zip(nodes, nodes[1:]))
-  line = lambda pairs, **style: [axes.plot(*zip(place[u], place[v]), solid_capstyle="round", **style) for u, v in pairs]
+  line = lambda pairs, **style: axes.add_collection(
+      LineCollection([(place[u], place[v]) for u, v in pairs], capstyle="round", **style), autolim=False)
   line(edges, color="0.75", lw=1.2 * size + 0.3, zorder=1)
   line(zip(target, target[1:]), color="0.85", lw=14 * size, zorder=0)
   ends = [place[start], place[int(example["goal"])]]
@@ -128,5 +147,3 @@ def _graph(axes, task, example: dict, answer, numbers: bool, size: float = 1.0) 
     moves = [(u, v) for u, v in zip(said, said[1:]) if u in place and v in place]
     line([move for move in moves if move in edges], color=color, lw=3 * size + 0.5, zorder=2)
     line([move for move in moves if move not in edges], color=color, lw=2 * size + 0.5, ls=(0, (2, 2)), zorder=2)
-  axes.set(aspect="equal", xlim=(-0.5, columns - 0.5), ylim=(0.5 - rows, 0.5))
-  axes.axis("off")

@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import jax
 import numpy as np
@@ -97,6 +98,7 @@ class Recorder:
     own = lambda run: new if new is None else {name: value[run] for name, value in new.items()}
     self._writers = [Writer(folder, start_step, own(run)) for run, folder in enumerate(folders)] if hosts.is_first() else []
     self._pending: tuple[int, dict, object] | None = None
+    self._artist, self._drawn = ThreadPoolExecutor(1), list[tuple[Writer, int, Future]]()
     self.diverged_at = np.full(len(folders), -1)
     if start_step == 0 or amended is not None:
       for writer, config, folder in zip(self._writers, configs, folders, strict=False):
@@ -126,25 +128,36 @@ class Recorder:
 
   def flush(self) -> None:
     self.drain()
+    for writer, step, png in self._drawn:
+      writer.events.image(step, "examples", *png.result())
+    self._drawn.clear()
     for writer in self._writers:
       writer.flush()
 
   def pictures(self, step: int, answer_RxNxA: np.ndarray, diverged_at: Sequence[int]) -> None:
-    """Draws each run's answers to the first test examples, which are the same for all; not of one that diverged."""
+    """Draws each run's answers to the first test examples, which are the same for all; not of one that diverged.
+
+    In a thread, so that the device need not wait for matplotlib; the next `flush` writes them.
+    """
     for run, writer in enumerate(self._writers):
       if diverged_at[run] < 0:
         config, answers = self._configs[run], answer_RxNxA[run]
         examples = {name: x[:len(answers)] for name, x in data.eval_examples(config, "test").items()}
         title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"
-        writer.events.image(step, "examples", *tensorboard.png_of(draw.gallery(config.task, examples, answers, title)))
+        self._drawn.append((writer, step, self._artist.submit(_picture, config.task, examples, answers, title)))
 
   def digests(self) -> list[str]:
     """Of each run's lines so far, on the process that writes."""
     return [writer.digest for writer in self._writers]
 
   def close(self) -> None:
+    self._artist.shutdown(cancel_futures=True)
     for writer in self._writers:
       writer.close()
+
+
+def _picture(*args) -> tuple[bytes, int, int]:
+  return tensorboard.png_of(draw.gallery(*args))
 
 
 def _defined(values: dict) -> dict[str, float]:

@@ -4,6 +4,8 @@ import csv
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from pathstar.commands import report as report_command
 from pathstar.tasks import draw
@@ -46,8 +48,13 @@ def test_the_picture_shows_the_right_answer_as_right(tiny, fields):
   two = {name: np.stack([value, value]) for name, value in example.items()}
   many = draw.gallery(config.task, two, np.stack([answer, np.full_like(answer, config.task.dummy)]), "reversed, step 3")
   assert many.get_suptitle() == "reversed, step 3: 1 of 2 right" and f"(chance {config.task.chance:.2g})" in many.get_supxlabel()
-  verdicts = [x.get_text() for x in [*many.texts, *(axes.title for axes in many.axes)]]
+  verdicts = [x.get_text() for x in many.findobj(Text)]
   assert sum("right" in said for said in verdicts) == 2 and sum("wrong" in said for said in verdicts) == 1  # and of the figure's title
+  long = draw.gallery(config.task, two, np.stack([answer, answer]), "joint_multi_token, reversed, on something, step 100000 of 200000")
+  for figure in (many, long):
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [x.get_window_extent(renderer) for x in figure.findobj(Text) if x.get_text()]
+    assert len(boxes) > 3 and all(figure.bbox.fully_contains(*corner) for box in boxes for corner in (box.min, box.max))
   if "arms" in example:
     assert "(right)" in text(answer) and "(wrong)" in text(np.roll(answer, 1))
   else:
