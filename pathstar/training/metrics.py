@@ -139,11 +139,11 @@ class Recorder:
 
     In a thread, so that the device need not wait for matplotlib; the next `flush` writes them.
     """
-    for run, writer in enumerate(self._writers):
-      if diverged_at[run] < 0:
-        config, answers = self._configs[run], answer_RxNxA[run]
-        examples = {name: x[:len(answers)] for name, x in data.eval_examples(config, "test").items()}
-        title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"
+    config = self._configs[0]  # a pack is of one method and one problem
+    examples = {name: x[:answer_RxNxA.shape[1]] for name, x in data.eval_examples(config, "test").items()}
+    title = f"{config.method} on {config.task}, step {step} of {config.train.num_steps}"
+    for writer, answers, diverged in zip(self._writers, answer_RxNxA, diverged_at, strict=False):
+      if diverged < 0:
         self._drawn.append((writer, step, self._artist.submit(_picture, config.task, examples, answers, title)))
 
   def digests(self) -> list[str]:

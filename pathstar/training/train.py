@@ -5,6 +5,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import time
@@ -144,7 +145,7 @@ def train(configs: Sequence[Config], folders: Sequence[pathlib.Path], checkpoint
     recorder.flush()
     checkpoints.wait()
     diverged_at = jax.device_get(hosts.everywhere(state["diverged_at"]))
-    costs = {"flops_per_step": round(flops.of_program(program, configs).total)}
+    costs = {"flops_per_step": round(flops.of_program(program, configs).total), **parameter_counts(config)}
     results = [_result(one, folder, int(diverged_at[run]), {"train_seconds": round(seconds() / len(configs), 2)} | costs)
                for run, (one, folder) in enumerate(zip(configs, folders, strict=True)) if hosts.is_first()]
     with hosts.together():  # no process goes on before the results are there, and nobody else has the folders
@@ -228,7 +229,7 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
     if hosts.of_first(mine) != mine:
       raise UserError("this process has another config than the first one of the job; files of examples must hold the same on all")
   with hosts.together():
-    shorter = []
+    shorter, about = [], functools.cache(environment)  # which asks git
     for config, folder in zip(configs, folders, strict=True) if hosts.is_first() else ():
 
       def changed(old, config=config, folder=folder):
@@ -241,7 +242,7 @@ def _claim(stack: contextlib.ExitStack, configs: Sequence[Config], folders: Sequ
       workdir.make(folder)
       if folder == folders[0] or not workdir.is_remote(folder):  # on a bucket each costs a few requests, and one is enough for a pack
         stack.enter_context(lock(folder))
-      workdir.claim(folder, config.fields, environment, changed)
+      workdir.claim(folder, config.fields, about, changed)
     growth.begin(shorter, checkpoints)
   steps = hosts.of_first(_steps_per_call(configs[0], folders[0]) if hosts.is_first() else 0)
   return [dataclasses.replace(c, train=dataclasses.replace(c.train, steps_per_call=steps)) for c in configs]
@@ -261,7 +262,7 @@ def _due(step: int, every: int | None, num_steps: int) -> bool:
 
 def _result(config: Config, folder: pathlib.Path, diverged_at: int, costs: dict) -> dict:
   """result.json: how the run ended and its last evaluation; a diverged run has no scores."""
-  ended = {"status": "done", "steps": config.train.num_steps, **costs, **parameter_counts(config)}
+  ended = {"status": "done", "steps": config.train.num_steps, **costs}
   if diverged_at >= 0:
     return ended | {"status": "diverged", "steps": diverged_at}
   last = metrics.read(folder)[-1]
