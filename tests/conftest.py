@@ -38,10 +38,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 hypothesis.settings.register_profile("pathstar", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("pathstar")
 
-# Files with slow tests of a minute and more: first, so that no core waits for another at the end (xdist: --no-loadscope-reorder).
+# The files that take longest, those with slow tests and then the others: first, so that no core waits for another at the end (xdist:
+# --no-loadscope-reorder).
 LONGEST = (
     "test_mesh.py", "test_registered.py", "test_kills.py", "test_surroundings.py", "test_growth.py", "test_job_signals.py", "test_slurm.py",
     "test_multihost.py", "test_plan.py", "test_clock.py", "test_tour.py", "test_data.py", "test_bucket.py", "test_damaged_files.py",
+    "test_resume.py", "test_objectives.py", "test_train.py", "test_lm.py", "test_report.py", "test_kept.py",
 )
 TINY = {
     "task.degree": 2, "task.length": 4, "task.num_nodes": 12,

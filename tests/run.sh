@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/setup.sh
 setup "${PATHSTAR_EXTRAS:-test}"
-if [ $# -eq 0 ]; then set -- -m "not slow" -n auto --dist loadfile; fi
+if [ $# -eq 0 ]; then set -- -m "not slow" -n auto --dist loadfile --no-loadscope-reorder; fi
 exec .venv/bin/python -m pytest -q "$@"
