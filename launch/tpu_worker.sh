@@ -44,7 +44,7 @@ if [ -z "$one_job" ]; then
     IFS=, read -ra list <<<"$hosts"
     worker=$((slice * ${#list[@]} + index))/$((slices * ${#list[@]}))
   fi
-  [[ $worker =~ ^[0-9]+/[1-9][0-9]*$ ]] && [ "${worker%/*}" -lt "${worker#*/}" ] || fail "--worker=$worker: must be I/N with 0 <= I < N"
+  [[ $worker =~ ^(0|[1-9][0-9]*)/[1-9][0-9]*$ ]] && [ "${worker%/*}" -lt "${worker#*/}" ] || fail "--worker=$worker: must be I/N with 0 <= I < N"
   if [ -z "$chips" ]; then
     chips=$({ find /dev /dev/vfio -maxdepth 1 '(' -path '/dev/accel[0-9]*' -o -path '/dev/vfio/[0-9]*' ')' 2>/dev/null || true; } | wc -l)
   fi

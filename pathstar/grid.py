@@ -18,8 +18,11 @@ def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
   """Every combination, the last part's values changing fastest. A mapping of lists stands for all combinations of their values.
 
   Raises:
-    UserError: two parts set one field.
+    UserError: two parts set one field, or the values of one are a text.
   """
+  for part in parts:
+    if isinstance(part, Mapping):
+      _check_lists("product", part)
   lists = [cells for part in parts for cells in (
       [[{name: value} for value in values] for name, values in part.items()] if isinstance(part, Mapping) else [list(part)])]
   before: Cell = {}
@@ -34,10 +37,17 @@ def product(*parts: Mapping[str, Iterable] | Iterable[Cell]) -> list[Cell]:
 
 def zipped(columns: Mapping[str, Sequence]) -> list[Cell]:
   """Lists of equal length taken side by side."""
+  _check_lists("zipped", columns)
   lengths = {name: len(values) for name, values in columns.items()}
   if len(set(lengths.values())) > 1:
     raise UserError(f"zipped: lists must be equally long, they are {lengths}")
   return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def _check_lists(what: str, columns: Mapping[str, Iterable]) -> None:
+  for name, values in columns.items():
+    if isinstance(values, str):  # which would be taken letter by letter
+      raise UserError(f"{what}: {name} = {values!r}: must be a list of values, as [{values!r}]")
 
 
 def chain(*parts: Iterable[Cell]) -> list[Cell]:

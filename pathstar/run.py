@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pathstar import config
+from pathstar import config, evals
 from pathstar.devices import random
 from pathstar.devices.mesh import make_mesh
 from pathstar.errors import UserError
@@ -64,9 +64,11 @@ class Run:
   def predict(self, questions: str | Sequence[str] | dict) -> list[str] | np.ndarray:
     """The answers as the run produces them: for text its lines with the run's answer; for a batch tokens (B, A), along the path."""
     batch = self._batch(questions)
-    generate = jax.jit(lambda params, batch: self._objective.along_path(generated.answer(
-        self.task, self._objective.predict(self.model, params, batch, random.evaluation_key(random.PREDICT, 0))), batch))
-    answer_BxA = np.asarray(generate(self.params, batch))
+    generate = jax.jit(lambda params, batch, place: self._objective.along_path(generated.answer(
+        self.task, self._objective.predict(self.model, params, batch, random.evaluation_key(random.PREDICT, place))), batch))
+    number, size = evals.chunks(len(batch["target"]))
+    parts = [{name: x[place * size:(place + 1) * size] for name, x in batch.items()} for place in range(number)]
+    answer_BxA = np.concatenate([np.asarray(generate(self.params, part, place)) for place, part in enumerate(parts)])
     if isinstance(questions, dict):
       return answer_BxA
     answer_BxA = np.where((answer_BxA >= 0) & (answer_BxA < self.task.vocab_size), answer_BxA, self.task.dummy)

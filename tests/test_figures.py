@@ -5,6 +5,7 @@ import time
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from pathstar.commands import cli
 from pathstar.commands import report as report_command
@@ -91,3 +92,19 @@ def test_a_heat_map_has_a_bound_too(made):
   rows = [row | {"objective": name, "run_id": f"{name}{row['run_id']}"} for row in as_read(runs) for name in LONG_NAMES]
   visible = lambda figure: sum(axes.get_visible() for axes in figure.axes)
   assert visible(figures.heat_map(rows)) == 8 and visible(figures.heat_map(rows, most=3)) == 3
+
+
+def test_a_median_is_that_of_most_seeds_and_a_run_without_curves_is_left_out(made):
+  runs, curves, _ = collect([made([{"seed": seed} for seed in range(4)])])
+  curves = [row for row in curves if row["run_id"] != "seed=3" and not (row["run_id"] == "seed=2" and row["step"] > 10)]
+  figure = figures.positions(as_read(runs), curves)
+  assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 (branch)", "2", "3 (goal)"]
+  thick = [line for line in figure.axes[0].get_lines() if line.get_lw() == 2]
+  assert len(thick) == 3 and all(list(line.get_xdata()) == [0, 10, 20] for line in thick)
+
+
+def test_sizes_of_a_training_set_on_one_task_hide_no_other_task(made):
+  runs = as_read(collect([made([{"task.name": "addition", "data.num_train": n, "data.num_test": 40} for n in (200, 400, 800)] + [{}])])[0])
+  names = lambda make: " ".join(text.get_text() for text in make(runs).findobj(Text))
+  assert "G(2,4)" in names(figures.exact_match) and "addition" not in names(figures.exact_match)
+  assert "addition" in names(figures.examples)

@@ -146,3 +146,16 @@ def test_a_report_of_a_grid_has_them(tmp_path):
   assert all(f"]({name}_map.png)" in said for name in ("heat", "success", "branch", "cheat")) and "stops planning at" in said
   report.write(tmp_path / "grid", "grid", whole(lengths=(4, 5)), [], {})
   assert "stops planning at" not in (tmp_path / "grid" / "README.md").read_text() and not (tmp_path / "grid" / "cheat_map.png").exists()
+
+
+def test_what_diverged_says_nothing_of_where_planning_stops():
+  ended = [run(length=length, plans=True) for length in (3, 4)]
+  sick = [run(length=5, status="diverged", exact_match_test=math.nan, exact_match_train=math.nan, branch_accuracy=math.nan)]
+  assert grids.planning(as_read(ended + sick)) == grids.planning(as_read(ended)) and not grids.planning(as_read(sick))
+
+
+def test_a_variant_of_the_task_splits_a_grid_and_does_not_dissolve_it():
+  runs = as_read([run(d, n, problem=f"G({d},{n})" + " arms" * (layout == "arms"), **{"task.layout": layout})
+                  for d in (2, 3) for n in (4, 5, 6) for layout in ("edges", "arms")])
+  lots = figures.over_grid(runs)
+  assert [len(lot) for lot in lots.values()] == [6, 6] and all(("edges" in title) != ("arms" in title) for title in lots)

@@ -79,3 +79,16 @@ def test_what_is_not_known_is_left_out(row):
   runs[0] |= row
   text = leaderboard.markdown(as_read(runs))
   assert "nan" not in text and leaderboard.leaderboard(as_read(runs)) is not None
+
+
+def test_arithmetic_is_told_of_a_task_without_node_ids():
+  sums = [row | {"task": "addition", "problem": "3-digit addition", "degree": "", "length": "", "num_nodes": ""} for row in rows()[0]
+          if row["degree"] == 2]
+  [*_, line] = [line for line in leaderboard.markdown(as_read(sums)).splitlines() if line.startswith("| hybrid")]
+  assert "| 3.00 |" in line
+
+
+def test_sums_have_no_first_move():
+  runs, curves = rows()
+  assert leaderboard.branch_training(as_read(runs), curves) is not None
+  assert leaderboard.branch_training(as_read([row | {"task": "addition", "branch_position": ""} for row in runs]), curves) is None

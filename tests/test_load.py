@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pathstar
-from pathstar import config
+from pathstar import config, evals
 from pathstar.commands import cli
 from pathstar.commands import eval as eval_command
 from pathstar.commands import sweep as sweep_command
@@ -125,7 +125,11 @@ def test_readers_change_nothing_in_a_run(folder, tmp_path, capsys):
       file.write_bytes(content)
 
 
-def test_each_line_of_a_file_is_answered(folder, run, tmp_path, capsys):
+def test_an_answer_may_have_an_equals_sign_of_its_own():
+  assert eval_command._parts("48+76=11=") == ("48+76=", "11=") and eval_command._parts("1,2/1,2=") == ("1,2/1,2=", "")
+
+
+def test_each_line_of_a_file_is_answered(folder, run, tmp_path, capsys, monkeypatch):
   batch = run.task.examples(0, "test", np.arange(8))
   lines = run.task.to_text(batch)
   (tmp_path / "data.txt").write_text("\ufeff" + "\n".join([lines[0], lines[1].split("=")[0] + "=", *lines[2:]]) + "\n", encoding="utf-8")
@@ -136,6 +140,8 @@ def test_each_line_of_a_file_is_answered(folder, run, tmp_path, capsys):
     rows = list(csv.DictReader(file))
   assert [row["question"] + row["right_answer"] for row in rows] == lines
   assert [row["question"] + row["answer"] for row in rows] == run.predict(lines)
+  monkeypatch.setattr(evals, "_MAX_CHUNK", 3)  # so that many lines take no more memory than few
+  assert run.predict(lines) == [row["question"] + row["answer"] for row in rows]
   right = [row["verdict"] == "right" for row in rows]
   assert right == [row["right_answer"] == row["answer"] for row in rows] and f"{sum(right)} of 8 are right" in said.err
   assert cli.run(eval_command.main, argv) == 2 and "can't be written" in capsys.readouterr().err  # it is there

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import math
+import os
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -15,7 +16,7 @@ from pathstar.errors import UserError
 from pathstar.reports import checks, claims, figures, report, summary
 from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
 from pathstar.reports.collect import COLUMNS, collect, thinned
-from pathstar.reports.rows import apart, as_read, find_csv, groups, on_grid, read_csv, split, titles
+from pathstar.reports.rows import apart, as_read, find_csv, groups, on_grid, read_csv, split, titles, write_csv
 from pathstar.storage import workdir
 from pathstar.sweeps.folder import prepare
 from pathstar.sweeps.packs import plan
@@ -232,3 +233,51 @@ def test_arms_of_several_lengths_are_on_no_map(made):
   [unequal] = [row for row in runs if row["problem"] == "G(2,3-4)"]
   assert unequal not in on_grid(runs) and len(on_grid(runs)) == 4
   assert claims.by_length(unequal) == "arms of several lengths"
+
+
+def test_numbers_that_differ_and_texts_that_look_like_numbers_are_kept_apart():
+  rates = [{"optimizer.learning_rate": rate, "optimizer.schedule": word, "loss": 1 / 3}
+           for rate, word in ((0.00123456, "1e3"), (0.001234561, "1000"), (5e-5, "nan"))]
+  again = as_read(rates)
+  assert [row["optimizer.learning_rate"] for row in again] == [0.00123456, 0.001234561, 5e-5]
+  assert [row["optimizer.schedule"] for row in again] == ["1e3", "1000", "nan"] and again[0]["loss"] == 0.333333
+
+
+def test_a_metric_with_a_dot_in_its_name_is_no_field(made):
+  runs = [row | {"nucleus_0.9": 0.1 * number} for number, row in enumerate(as_read(collect([made([{"seed": s} for s in (0, 1)])])[0]))]
+  assert len(groups(runs)) == 1 and "| 9 |" not in report.markdown(runs)
+
+
+def test_where_no_arm_has_an_inner_node_the_cheat_is_not_asked_for(made):
+  cells = [{"model.mixer": mixer, "task.length": 3, "task.num_nodes": 14, "seed": 0} for mixer in ("attention", "mamba")]
+  runs = [row | {"cheat_accuracy": math.nan} for row in as_read(collect([made(cells)])[0])]
+  assert checks.any_architecture(runs)[:2] == (2, 2)
+  early = lambda score: checks.is_early(runs[0] | {"exact_match_test": score})
+  assert early(0.0) and not early(0.5) and not early(1.0)
+
+
+def test_chances_that_read_alike_are_told_once(made):
+  runs = as_read(collect([made([{"task.degree": 2, "task.length": n, "task.num_nodes": 14} for n in (3, 4)] + [{"task.degree": 3}])])[0])
+  runs = [row | {"chance": row["chance"] + 1e-4 * (row["length"] == 3)} for row in runs]
+  assert "0.5 on G(2,3), G(2,4); 0.33 on G(3,4)" in " ".join(" ".join(summary.lines(runs)).split())
+
+
+def test_dollars_bars_and_bytes_in_names_end_no_report(made, tmp_path, capsys):
+  folder = made([{"task.name": "addition", "data.num_test": 40, "seed": 0}])
+  [one] = folder.iterdir()
+  os.rename(os.fsencode(one), os.fsencode(folder) + b"/a_{$|\xff")
+  assert cli.run(report_command.main, [f"--workdir={folder}", f"--out={tmp_path / 'out'}"]) == 0
+  runs = [row | {"problem": "sum $a_{$ | $$"} for row in read_csv(tmp_path / "out" / "runs.csv")]
+  write_csv(tmp_path / "out" / "runs.csv", list(runs[0]), runs)
+  assert cli.run(report_command.main, [f"--out={tmp_path / 'out'}"]) == 0
+  assert r"| sum $a_{$ \| $$ |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_no_run_that_a_report_alone_has_is_lost(made, tmp_path, capsys):
+  first, second = made([{"seed": 0}], "a"), made([{"seed": 1}], "b")
+  command = lambda *folders: cli.run(report_command.main, ["--quiet", f"--out={tmp_path / 'out'}", *(f"--workdir={f}" for f in folders)])
+  assert command(first, second) == 0 == command(first) == command(first, second)  # it can be made again
+  second.rename(tmp_path / "gone")
+  assert command(first) == 2 and f"--workdir={tmp_path / 'out'} beside the others keeps them" in capsys.readouterr().err
+  assert len(read_csv(tmp_path / "out" / "runs.csv")) == 2 and command(first, tmp_path / "out") == 0
+  assert len(read_csv(tmp_path / "out" / "runs.csv")) == 2

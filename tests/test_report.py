@@ -3,6 +3,7 @@
 import math
 import pathlib
 import re
+import shlex
 import shutil
 
 import numpy as np
@@ -188,9 +189,11 @@ def test_a_report_of_several_sweeps_names_the_command_of_each_and_is_made_for_th
 
 
 @pytest.mark.parametrize("config, made", [("failure", True), ("claims/failure:scale=cpu", True), ("/x/configs/claims/failure.py", True),
-                                          ("/home/me/failure.py", False), ("mine/failure.py:scale=cpu", False), ("failure_mine", False)])
+                                          ("/home/me/failure.py", False), ("mine/failure.py:scale=cpu", False), ("failure_mine", False),
+                                          ("failure.py", False), ("configs/failure_mine.py", False), ("~/configs/claims/failure.py", True),
+                                          ("/my work/configs/claims/failure.py:scale=cpu,num_seeds=2", True)])
 def test_a_report_is_made_for_a_claim_by_its_packaged_config_alone(config, made):
-  source = {"command": f"pathstar sweep --config={config} --workdir=runs/x"}
+  source = {"command": shlex.join(["pathstar", "sweep", f"--config={config}", "--workdir=runs/x"])}
   assert ("1" in [one.claim.number for one in claims.verdicts([run()], source)]) == made
 
 
@@ -208,6 +211,9 @@ def test_architectures_are_compared_wherever_several_ran_on_one_problem(tmp_path
     ("runs.csv", lambda text: text.rstrip("\n") + ",1,2\n", "cells under"),
     ("runs.csv", lambda text: text.replace("done", "\udcff"), "decode"),
     ("runs.csv", lambda text: text.replace(",done,", ",,"), "without status"),
+    ("runs.csv", lambda text: text.replace(",path_star,", ",,"), "without task"),
+    ("runs.csv", lambda text: text.replace(",done,", ",done,many"), "must be a number"),
+    ("runs.csv", lambda text: text.splitlines()[0] + "\n", "has no line of a run"),
     ("curves.csv", lambda text: text + "1,2\n", "2 cells under"),
     ("curves.csv", lambda text: "", "cut off"),
 ])

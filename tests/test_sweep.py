@@ -11,16 +11,24 @@ from pathstar import config
 from pathstar.errors import UserError
 from pathstar.storage import workdir
 from pathstar.sweep import chain, product, subsample, zipped
+from pathstar.sweeps import packs
 from pathstar.sweeps.folder import SPLIT, pack_of, prepare
 from pathstar.sweeps.packs import plan, run_id, shard
+from pathstar.tasks.path_star import PathStar
 
 
 def test_product_is_every_combination_first_names_slowest():
-  assert product({"a": [1, 2], "b": "xy"}) == [
+  assert product({"a": [1, 2], "b": ("x", "y")}) == [
       {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
   assert product({"a": [1]}, [{"b": 2}, {"b": 3, "c": 4}]) == [{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}]
   assert product({"a": []}) == [] and product() == [{}]
   assert product([{"a": 1}, {"a": 2}], {"b": [3, 4]})[:2] == [{"a": 1, "b": 3}, {"a": 1, "b": 4}]
+
+
+@pytest.mark.parametrize("combine", [product, zipped])
+def test_a_text_is_no_list_of_values(combine):
+  with pytest.raises(UserError, match=r"task.degree = '23': must be a list of values, as \['23'\]"):
+    combine({"seed": [0, 1], "task.degree": "23"})
 
 
 @pytest.mark.parametrize("parts", [[[{"a": 1}], {"a": [2]}], [{"a": [1]}, {"a": [2]}], [[{"b": 1}, {"a": 1}], [{"a": 2}, {"c": 1}]]])
@@ -258,3 +266,14 @@ def test_a_run_is_found_in_its_pack_however_often_that_was_split(tmp_path):
     workdir.write_json(workdir.make(tmp_path / "packs" / pack_id) / SPLIT, parts)
   found = {path: pack_of(tmp_path, packs, path) for path in "abcde"}
   assert found == {"a": ("P", ["a", "b", "c"]), "b": ("P2", ["b"]), "c": ("P3", ["c"]), "d": ("Q", ["d"]), "e": None}
+
+
+def test_a_name_of_a_folder_is_neither_too_long_nor_anything_else_than_a_name(tiny, monkeypatch):
+  base = config.override(config.default(), tiny.fields)
+  told = ["optimizer.learning_rate", "optimizer.weight_decay", "model.width", *(f"task.{'x' * 30}{n}" for n in range(9))]
+  name = packs.name_of(tiny(), tiny().fields | dict.fromkeys(told, "é" * 20), told)
+  assert len(name.encode()) < 240 and re.fullmatch(r"transformer-next_token-d2-l4-learning_rate=.*-s0-[0-9a-f]{8}", name)
+  monkeypatch.setattr(packs, "_GROUP_SIZE", 1)
+  monkeypatch.setattr(PathStar, "slug", "my star 3/4")
+  [pack] = plan(base, [{"seed": 0}, {"seed": 1}])
+  assert all(run.path.startswith("my_star_3_4-transformer") and run.path.count("/") == 1 for run in pack.runs)

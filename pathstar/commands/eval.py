@@ -64,5 +64,5 @@ def _write(loaded: run.Run, batch: dict, out: str) -> None:
 
 def _parts(line: str) -> tuple[str, str]:
   """A line as its question, up to and with `=`, and the answer."""
-  question, equals, answer = line.rpartition("=")
+  question, equals, answer = line.partition("=")  # the answer may have one too: it is a token of sums
   return question + equals, answer

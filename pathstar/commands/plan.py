@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
   if args.profile and (args.compile == "none" or whole is None):
     raise UserError("--profile: needs --topology= and --compile=ends or all")
   compile_only()
-  cells = loaded.sweep() if hasattr(loaded.module, "sweep") else [{}]
+  cells = loaded.sweep() if callable(getattr(loaded.module, "sweep", None)) else [{}]
   packs = plan(loaded.config, cells, args.max_pack, loaded.given, args.only)
   meshes = dict.fromkeys(run.config.mesh for pack in packs for run in pack.runs)
   if len(meshes) > 1 and whole and not (args.mesh or args.find):

@@ -7,7 +7,7 @@ from pathstar.commands import cli
 from pathstar.errors import UserError, require
 from pathstar.pricing import compare
 from pathstar.reports import kept, report, scoreboard, summary
-from pathstar.reports.collect import MAX_POINTS, collect
+from pathstar.reports.collect import MAX_POINTS, Collected, collect
 from pathstar.reports.rows import is_of_runs, read_report
 from pathstar.storage import workdir
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
   if args.workdir:
     folders = [_local(folder) for folder in args.workdir]
     found = collect(folders, None if args.all else MAX_POINTS, args.only)
+    _refuse_to_lose(out, found)
     report.write(out, name, found.runs, found.curves, report.provenance(folders), args.panels, found.configs)
   elif not (out / "runs.csv").exists():
     raise UserError(f"out = {args.out!r}: holds no runs.csv to draw from; give --workdir")
@@ -65,6 +66,17 @@ def main(argv: Sequence[str]) -> int:
     print((out / "table.md").read_text())
   print(f"report: {out}/README.md")
   return 0
+
+
+def _refuse_to_lose(out: pathlib.Path, found: Collected) -> None:
+  """Raises UserError if the report that is there has runs that are not among these, and whose own folders are gone."""
+  if not ((out / "runs.csv").exists() and is_of_runs(out)):
+    return
+  there = lambda row: (pathlib.Path(row.get("source", "")) / row.get("folder", "") / workdir.RESULT).exists()
+  known = {row["run_id"] for row in found.runs}
+  if lost := [row["run_id"] for row in read_report(out, "runs") if row["run_id"] not in known and not there(row)]:
+    raise UserError(f"--out = {str(out)!r}: has {len(lost)} runs that are not among these, and whose folders are gone ({lost[0]}); "
+                    f"--workdir={out} beside the others keeps them, else choose another --out")
 
 
 def _local(name: str) -> pathlib.Path:

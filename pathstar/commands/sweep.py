@@ -159,7 +159,8 @@ def _status(argv: Sequence[str]) -> int:
   args, ignored = parser.parse_known_args(argv)
   if wrong := [word for word in ignored if not word.startswith("--config")]:
     raise UserError(f"--status takes --workdir and --only alone, not {' '.join(wrong)}")
-  if twice := [name for number, name in enumerate(args.workdir) if name in args.workdir[:number]]:
+  places = [name if workdir.is_remote(name) else str(pathlib.Path(name).resolve()) for name in args.workdir]
+  if twice := [name for number, name in enumerate(args.workdir) if places[number] in places[:number]]:
     raise UserError(f"--workdir = {twice[0]!r}: is given twice")
   print(sweep_status.show([workdir.reach(name) for name in args.workdir], args.only))
   return 0

@@ -51,6 +51,10 @@ class MaskedDiffusion(Objective):
 
   input_length = Objective.max_length
 
+  def inputs(self, batch: dict) -> jax.Array:
+    """(B, T): the problem, and the answer as it is when all of it is hidden."""
+    return jnp.concatenate([batch["prefix"], jnp.full_like(batch["target"], self.task.vocab_size)], axis=1)
+
   def fill(self, model, params, batch: dict, token_BxL: jax.Array) -> jax.Array:
     """Logits (B, L, V) of all answer tokens, given some of them; the hidden token has none."""
     tokens = jnp.concatenate([batch["prefix"], token_BxL], axis=1)

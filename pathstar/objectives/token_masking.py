@@ -42,7 +42,8 @@ class TokenMasking(NextToken):
     hidden_BxL = jnp.stack([begins[:, i:i + length] for i in range(span)]).any(axis=0)
     if self.hidden_by == "dummy":
       return jnp.where(hidden_BxL, self.task.dummy, target_BxL)
-    other_BxL = (jnp.arange(size)[:, None] + jax.random.randint(key_what, (size, length), 1, max(size, 2))) % size
+    require(size > 1, "train.batch_size", size, "at least 2 with objective.hidden_by = 'random', which takes tokens of other examples")
+    other_BxL = (jnp.arange(size)[:, None] + jax.random.randint(key_what, (size, length), 1, size)) % size
     return jnp.where(hidden_BxL, jnp.take_along_axis(target_BxL, other_BxL, axis=0), target_BxL)
 
   def loss(self, model, params, batch: dict, key: jax.Array, step: jax.Array) -> tuple[jax.Array, Aux]:

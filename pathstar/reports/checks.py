@@ -85,6 +85,8 @@ def reaches(threshold: float, column: str, words: str) -> Callable[[Sequence[dic
 
 def is_early(row: dict) -> bool:
   """Whether a run has not learned to follow edges and is no better than a guess of the arm: what comes of its first move is open."""
+  if math.isnan(row["cheat_accuracy"]):  # no arm has an inner node: who follows edges is no worse than a guess
+    return row["exact_match_test"] < row["chance"] - margin(row)
   return row["cheat_accuracy"] < FOLLOWS and row["exact_match_test"] <= row["chance"] + margin(row)
 
 
@@ -194,7 +196,7 @@ def later_first(runs):
 
 
 def any_architecture(runs):
-  fooled = lambda row: guesses(row) and guesses(row, "exact_match_train") and row["cheat_accuracy"] >= FOLLOWS
+  fooled = lambda row: guesses(row) and guesses(row, "exact_match_train") and not row["cheat_accuracy"] < FOLLOWS  # not defined at length 3
   right = lambda row: fooled(row) if method(row) == "next_token" else row["exact_match_test"] >= PERFECT
   plain, runs = ([row for row in runs if (row["architecture"] == "s5") == is_s5] for is_s5 in (True, False))
   held, of, parts, cases = 0, 0, [], []

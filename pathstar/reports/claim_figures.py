@@ -113,7 +113,8 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match by length, and what it would be if errors snowballed (open: seeds)."""
-  panels = _by_degree([r for r in on_grid(paths(runs)) if method(r) == "next_token"])
+  ended = [row for row in on_grid(paths(runs)) if row["status"] == "done"]
+  panels = _by_degree([row for row in ended if method(row) == "next_token"])
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)

@@ -6,6 +6,7 @@ The numbers of the claims are those of the talk, and those of the paper as other
 import dataclasses
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from pathstar.reports import checks, comparisons
@@ -168,9 +169,21 @@ def verdicts(runs: Sequence[dict], source: dict) -> list[Verdict]:
 def is_made_for(claim: Claim, runs: Sequence[dict], source: dict) -> bool:
   """Whether a report's command, or one of several, is of the claim's config, or of another whose runs differ in what the claim compares."""
   commands = (each.get("command", "") for one in (source, *source.get("others", ())) for each in (one, *one.get("grown", ())))
-  packaged = r"--config[= ](?:\S*configs/)?(?:claims/)?(\w+)(?:\.py)?(?=[\s:]|$)"  # and not a file of that name elsewhere
-  configs = {found[1] for command in commands if (found := re.search(packaged, command))}
+  configs = set(filter(None, map(_packaged, commands)))
   return bool(claim.about(runs)) and (claim.config in configs or bool(configs & set(claim.also)) and differs(claim, runs))
+
+
+def _packaged(command: str) -> str | None:
+  """The packaged config that a command names, by its name or as a file in configs/; None if it names a file elsewhere."""
+  try:
+    words = shlex.split(command)
+  except ValueError:  # not of a shell
+    words = command.split()
+  given = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+  given += [words[k + 1] for k, word in enumerate(words[:-1]) if word == "--config"]
+  name = r"(?:(?:.*/)?configs/(?:claims/)?(\w+)\.py|(?:claims/)?(\w+))(?::.*)?"
+  found = re.fullmatch(name, given[0], re.DOTALL) if given else None
+  return found and (found[1] or found[2])
 
 
 def differs(claim: Claim, runs: Sequence[dict]) -> bool:

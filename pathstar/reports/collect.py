@@ -100,8 +100,14 @@ def _below(folder: pathlib.Path, max_points: int | None, damaged: list[str]) -> 
     except UserError as error:
       damaged.append(str(error))
       continue
-    row = about(of_run) | _scored(of_run, result) | _when(rows) | {"folder": place.relative_to(folder).as_posix()}
-    yield Found(place.resolve().name, place, of_run, row, [point for line in thinned(rows, max_points) for point in _points(line)])
+    row = about(of_run) | _scored(of_run, result) | _when(rows) | {"folder": _encodable(place.relative_to(folder).as_posix())}
+    points = [point for line in thinned(rows, max_points) for point in _points(line)]
+    yield Found(_encodable(place.resolve().name), place, of_run, row, points)
+
+
+def _encodable(name: str) -> str:
+  """A file's name without the bytes that are no UTF-8."""
+  return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def thinned(rows: Sequence[dict], most: int | None) -> list[dict]:

@@ -104,8 +104,10 @@ def in_steps(axes) -> None:
 def exact_match(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match on held-out problems by way of training (circles: seeds; crosses: on training problems). A cluster a topology and model."""
   runs = with_answers(runs)  # steps_to_solve() draws the others
-  if not runs or _by_examples(runs):
-    return None  # examples() draws it
+  drawn = _by_examples(runs)  # by examples()
+  runs = [row for row in runs if (row["problem"], row["order"]) not in drawn]
+  if not runs:
+    return None
   if side_by_side(runs):
     return None  # leaderboard() draws them
   alike = ("problem", "architecture", "method")
@@ -162,20 +164,21 @@ def positions(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   named = titles(panels)
   figure, grid = grid_of(len(panels), sharey=True)
   last = {run_id: max(position for _, position in places) for run_id, places in by(found, lambda place: place[0]).items()}
-  ends = {last[rows[0]["run_id"]] for rows in panels.values()}
+  end_of = lambda rows: max(last[row["run_id"]] for row in rows if row["run_id"] in last)
+  ends = set(map(end_of, panels.values()))
   on_paths = all(is_path(rows[0]) for rows in panels.values())
   names = ({1: "1 (branch)"} | ({end: f"{end} (goal)" for end in ends} if len(ends) == 1 else {})) if on_paths else {}
   for axes, (key, rows) in zip(grid, panels.items()):
-    first, end = int(is_path(rows[0])), last[rows[0]["run_id"]]  # the start node is given away by the problem
+    first, end = int(is_path(rows[0])), end_of(rows)  # the start node is given away by the problem
     for position in range(first, end + 1) if end - first < _POSITIONS else np.linspace(first, end, _POSITIONS).round().astype(int):
       number = position - on_paths  # in all panels alike; in a long answer the shades of the last differ least
       style = dict(color=str(0.05 + 0.6 * np.log1p(number) / np.log1p(max(1, max(ends) - on_paths))), ls=LINES[number % len(LINES)])
       seeds = [found[row["run_id"], position] for row in rows if (row["run_id"], position) in found]
       for points in seeds:
         axes.plot(*zip(*points), lw=0.6, alpha=0.5, **style)
-      if len({tuple(step for step, _ in points) for points in seeds}) == 1:
-        steps = [step for step, _ in seeds[0]]
-        median = np.median([[value for _, value in points] for points in seeds], axis=0)
+      alike = by(seeds, lambda points: tuple(step for step, _ in points))
+      if steps := max(alike, key=lambda steps: (len(alike[steps]), len(steps)), default=()):  # of most: who diverged ends early
+        median = np.median([[value for _, value in points] for points in alike[steps]], axis=0)
         axes.plot(steps, median, lw=2, marker=MARKERS[number % len(MARKERS)], ms=3.5, markevery=max(1, len(steps) // 8),
                   label=names.get(position, str(position)), **style)
     axes.axhline(rows[0]["chance"], color="black", ls=(0, (1, 3)), lw=1)

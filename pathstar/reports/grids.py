@@ -16,8 +16,12 @@ _FEWEST = 3  # degrees and lengths that make a grid: of fewer the table tells
 
 
 def _planners(runs: Sequence[dict]) -> list[dict]:
-  """Next-token runs that have an arm to choose. Their parameters are told by width, length and node ids, and tell no settings apart."""
-  return [row | {"parameters": ""} for row in on_grid(paths(runs)) if method(row) == "next_token" and row["chance"] < 1]
+  """Next-token runs that have an arm to choose, and ended: of one that diverged nothing is known.
+
+  Their parameters are told by width, length and node ids, and tell no settings apart.
+  """
+  ended = [row for row in on_grid(paths(runs)) if row["status"] == "done"]
+  return [row | {"parameters": ""} for row in ended if method(row) == "next_token" and row["chance"] < 1]
 
 
 def _solved(same: Sequence[dict]) -> float:

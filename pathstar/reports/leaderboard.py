@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pathstar.reports.figures import LINES, grid_of, titled, top_legend
-from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, score_of, side_by_side, span, split
+from pathstar.reports.rows import SOLVED, answer_length, by, by_position, mean, method, ordered, paths, score_of, side_by_side, span, split
 
 _COLUMNS = 6  # graphs side by side in its figure
 Entries = dict[str, dict[str, list[dict]]]  # way of training -> graph -> its runs, one a seed
@@ -40,7 +40,7 @@ def _solved(row: dict) -> bool:
 
 def _sizes(row: dict) -> tuple:
   """What a step's arithmetic depends on but for the way of training."""
-  return row["problem"], row["architecture"], row["num_nodes"], *(
+  return row["problem"], row["architecture"], str(row["num_nodes"]), *(
       str(value) for name, value in row.items() if name.startswith(("model.", "task.")) or name == "train.batch_size")
 
 
@@ -119,9 +119,11 @@ def leaderboard(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | N
 
 def branch_training(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | None:
   """Accuracy of the first move during training, by objective. A line a seed, its style by graph."""
+  if not side_by_side(runs) or not (runs := paths(runs)):
+    return None
   points = by_position(curves)
   found = {name: of for name, of in entries(runs).items() if any((row["run_id"], 1) in points for rows in of.values() for row in rows)}
-  if not side_by_side(runs) or not found:
+  if not found:
     return None
   figure, grid = grid_of(len(found), sharey=True)
   graphs = graphs_of(runs)

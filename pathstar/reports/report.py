@@ -19,6 +19,7 @@ from pathstar.reports.rows import (
     apart,
     begin,
     groups,
+    is_field,
     mean,
     read_report,
     score_of,
@@ -38,7 +39,7 @@ _LARGE = 2**20  # bytes from which curves are compressed
 
 def markdown(runs: Sequence[dict]) -> str:
   """Markdown: one line a group; mean over seeds, every seed's score (exact match, or the branch token), and how many seeds solve it."""
-  told_by = [name for name in apart(runs, "problem", "architecture", "method") if "." in name]  # what no other column tells
+  told_by = [name for name in apart(runs, "problem", "architecture", "method") if is_field(name)]  # what no other column tells
   head = ("task", "node ids", "model", "trained by", *(name.rpartition(".")[2] for name in told_by), "exact match, test", "each seed",
           f"seeds >= {SOLVED}", "train", "branch", "legal mass", "cheat", "chance", "examples", "epochs", "steps", "s a run", "parameters")
   lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -53,7 +54,7 @@ def markdown(runs: Sequence[dict]) -> str:
              *(str(dict(setting.fields)[name]) for name in told_by), show("exact_match_test"), seeds, f"{solved} of {len(rows)}",
              *(show(name) for name in ("exact_match_train", "branch_accuracy", "legal_mass", "cheat_accuracy", "chance")),
              *examples, span(rows, "steps", ".0f"), f"{mean(rows, 'train_seconds'):.0f}", _counts(setting.parameters, rows))
-    lines.append("| " + " | ".join(cells) + " |")
+    lines.append("| " + " | ".join(" ".join(cell.split("\n")).replace("|", r"\|") for cell in cells) + " |")
   return "\n".join(lines) + "\n"
 
 
@@ -167,12 +168,13 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   if side_by_side(runs):
     workdir.write_text(out / "leaderboard.md", leaderboard.markdown(runs))
   settings = groups(runs)
-  drawn, few = [], [row for rows in list(settings.values())[:panels] for row in rows]
+  shown, points = _no_formulas(runs), _no_formulas(curves)
+  drawn, few = [], [row for rows in list(groups(shown).values())[:panels] for row in rows]
   names = {row["run_id"] for row in few}
-  of_few = [row for row in curves if row["run_id"] in names]
+  of_few = [row for row in points if row["run_id"] in names]
   for figure_name, make in FIGURES.items():
     (out / f"{figure_name}.png").unlink(missing_ok=True)
-    given = (runs, curves, panels) if figure_name in WHOLE else (runs, curves) if figure_name in leaderboard.ALL else (few, of_few)
+    given = (shown, points, panels) if figure_name in WHOLE else (shown, points) if figure_name in leaderboard.ALL else (few, of_few)
     if figure := make(*given):
       if given[0] is few and len(settings) > panels:
         figure.supxlabel(f"the first {panels} of {len(settings)} settings", fontsize=8, color="0.4")
@@ -181,3 +183,8 @@ def draw(out: pathlib.Path, name: str, panels: int = PANELS) -> None:
   if len(settings) > panels:  # those that show everything first
     drawn.sort(key=lambda figure_name: figure_name not in WHOLE)
   workdir.write_text(out / "README.md", readme(name, runs, source, drawn, claims.verdicts(runs, source), panels))
+
+
+def _no_formulas(rows: Sequence[dict]) -> list[dict]:
+  """Rows for matplotlib, to which what stands between dollars is a formula: with a backslash before each."""
+  return [{name: value.replace("$", r"\$") if isinstance(value, str) else value for name, value in row.items()} for row in rows]

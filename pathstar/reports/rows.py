@@ -10,13 +10,15 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from pathstar import objectives
+from pathstar import config, objectives
 from pathstar.errors import UserError, first_line
 from pathstar.storage import workdir
 
 PROVENANCE = "provenance.json"
 SOLVED = 0.95  # exact match from which a run counts as solved
-_WORDS = ("run_id", "folder", "source")  # columns of names, which may look like numbers
+# Columns of names, which may look like numbers; as those of config fields that are text.
+_WORDS = ("run_id", "folder", "source", "task", "problem", "architecture", "objective", "order", "status")
+_SECTIONS = ("task.", "data.", "model.", "objective.", "optimizer.", "train.", "eval.")  # of config fields
 _METHODS = ("next_token", "reversed", "teacherless")
 # Of a report: the columns that it has at least, and those of them that no line leaves empty.
 _COLUMNS = {
@@ -24,7 +26,11 @@ _COLUMNS = {
              "exact_match_test", "exact_match_train", "branch_accuracy", "chance", "train_seconds", "parameters"),
     "curves": ("run_id", "step", "position", "accuracy", "loss"),
 }
-_FILLED = {"runs": ("run_id", "status", "steps", "train_seconds", "parameters"), "curves": ("run_id", "step", "position")}
+_FILLED = {"runs": ("run_id", "task", "problem", "architecture", "objective", "order", "seed", "status", "steps", "chance", "train_seconds",
+                    "parameters"), "curves": ("run_id", "step", "position")}
+_NUMBERS = {"runs": ("seed", "steps", "exact_match_test", "exact_match_train", "branch_accuracy", "legal_mass", "branch_entropy",
+                     "cheat_accuracy", "chance", "train_seconds", "parameters", "cheat_step", "branch_accuracy_best"),
+            "curves": ("step", "accuracy", "loss")}
 
 
 def begin(out: pathlib.Path, of_runs: bool) -> None:
@@ -37,12 +43,15 @@ def begin(out: pathlib.Path, of_runs: bool) -> None:
 
 def is_of_runs(out: pathlib.Path) -> bool:
   """Whether the runs.csv of a folder is that of a report of runs, and not of a benchmark."""
-  with open(out / "runs.csv", errors="replace") as file:
+  with open(out / "runs.csv", encoding="utf-8-sig", errors="replace") as file:
     return "run_id" in file.readline().rstrip("\n").split(",")
 
 
 def write_csv(path: pathlib.Path, columns: Sequence[str], rows: Iterable[dict], compress_from: float = math.inf) -> None:
-  """Floats with six digits; None and what a row lacks are empty. One of `compress_from` bytes or more becomes `path`.gz instead."""
+  """Floats with six digits, of config fields with all; None and what a row lacks are empty.
+
+  One of `compress_from` bytes or more becomes `path`.gz instead.
+  """
   content, packed = _as_csv(columns, rows).encode(), path.with_name(path.name + ".gz")
   if len(content) < compress_from:
     workdir.write_bytes(path, content)
@@ -61,9 +70,20 @@ def _as_csv(columns: Sequence[str], rows: Iterable[dict]) -> str:
   text = io.StringIO()
   writer = csv.DictWriter(text, columns, lineterminator="\n")
   writer.writeheader()
-  shown = lambda value: "" if value != value else f"{value:.6g}" if isinstance(value, float) else value
-  writer.writerows({k: shown(v) for k, v in row.items()} for row in rows)
+  writer.writerows({name: _shown(name, value) for name, value in row.items()} for row in rows)
   return text.getvalue()
+
+
+def _shown(name: str, value) -> object:
+  if not isinstance(value, float):
+    return value
+  short = f"{value:.6g}"
+  return "" if math.isnan(value) else repr(value) if is_field(name) and float(short) != value else short
+
+
+def is_field(name: str) -> bool:
+  """Whether a column is a config field, by the section that its name begins with: a metric may have a dot in its name too."""
+  return name.startswith(_SECTIONS)
 
 
 def as_read(rows: Sequence[dict]) -> list[dict]:
@@ -83,15 +103,19 @@ def read_report(folder: pathlib.Path, name: str) -> list[dict]:
   """Rows of a report's runs.csv or curves.csv. Raises UserError if the file is damaged or lacks what every report has."""
   file = find_csv(folder, name)
   rows = read_csv(file, _COLUMNS[name])
-  if empty := [column for row in rows for column in _FILLED[name] if row[column] != row[column]]:
+  if empty := [column for row in rows for column in _FILLED[name] if row[column] == "" or row[column] != row[column]]:
     raise UserError(f"{file}: has a line without {empty[0]}; it is damaged")
+  if words := [(column, row[column]) for row in rows for column in _NUMBERS[name] if isinstance(row.get(column), str)]:
+    raise UserError(f"{file}: {words[0][0]} = {words[0][1]!r}: must be a number; it is damaged")
+  if name == "runs" and not rows:
+    raise UserError(f"{file}: has no line of a run; it is damaged")
   return rows
 
 
 def read_csv(path: pathlib.Path, columns: Iterable[str] = ()) -> list[dict]:
   """Rows of a CSV file, numbers as numbers, empty cells as NaN. Raises UserError if it is damaged or lacks one of `columns`."""
   try:
-    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8-sig")
     if not text.endswith("\n"):
       raise ValueError("its last line is cut off")
     return _rows(io.StringIO(text), columns)
@@ -106,7 +130,9 @@ def _rows(file: Iterable[str], columns: Iterable[str] = ()) -> list[dict]:
   for line in filter(None, lines):
     if len(line) != len(head):
       raise ValueError(f"a line of {len(line)} cells under {len(head)} columns")
-  return [{k: v if k in _WORDS else _value(v) for k, v in zip(head, line)} for line in lines if line]
+  kinds = {name: field.kind for name, field in config.schema().items()}
+  words = {*_WORDS, *(name for name, kind in kinds.items() if kind.scalar is str or kind.length is not None)}
+  return [{k: v if k in words else _value(v) for k, v in zip(head, line)} for line in lines if line]
 
 
 def _value(text: str):
@@ -140,7 +166,7 @@ def parts(row: dict) -> dict[str, object]:
   shown = lambda value: "" if value is None or value != value else value  # NaN is not equal to itself
   found = {"problem": row["problem"], "architecture": row["architecture"], "method": method(row), "parameters": row["parameters"],
            "num_train": row["num_train"], "num_nodes": row["num_nodes"]}
-  found |= {name: value for name, value in row.items() if "." in name}
+  found |= {name: value for name, value in row.items() if is_field(name)}
   return {name: shown(value) for name, value in found.items()}
 
 
@@ -186,13 +212,9 @@ def by_field(names: Sequence[str]) -> list[str]:
 def split(runs: Sequence[dict], *same: str) -> dict[str, list[dict]]:
   """The runs in lots within which those alike in `same` differ in their seed alone; by what tells the lots apart, in words."""
   known = [parts(row) | {"same": tuple((row | parts(row))[name] for name in same)} for row in runs]
-  names = _enough(known, _parameters_last(apart(runs, *same)), ["same"])
+  # Last what follows from the others: the problem, which says degree and length too, and the number of parameters.
+  names = _enough(known, sorted(apart(runs, *same), key=lambda name: (name == "problem") + 2 * (name == "parameters")), ["same"])
   return by(runs, lambda row: ", ".join(in_words(name, parts(row)[name]) for name in names))
-
-
-def _parameters_last(names: Iterable[str]) -> list[str]:
-  """With the number of parameters at the end, which follows from the others."""
-  return sorted(names, key=lambda name: name == "parameters")
 
 
 def _enough(known: Sequence[dict], names: Iterable[str], given: Sequence[str] = ()) -> list[str]:
@@ -212,7 +234,7 @@ def titles(settings: Iterable[Setting], *shown: str) -> dict[Setting, str]:
   found = {}
   for one in settings:
     likes = [known[other] for other in settings if all(known[other][name] == known[one][name] for name in shown)]
-    names = _enough(likes, _parameters_last([name for name in _differing(likes) if name != "fields"]))
+    names = _enough(likes, sorted((name for name in _differing(likes) if name != "fields"), key=lambda name: name == "parameters"))
     more = ", ".join(in_words(name, known[one][name]) for name in names)
     found[one] = ", ".join(str(known[one][name]) for name in shown) + (f"\n{more}" if more else "")
   return found

@@ -55,7 +55,7 @@ def _few(values: Sequence[object]) -> str:
 
 def _chance(runs: Sequence[dict]) -> str:
   """`0.5; forced onto a wrong arm, next_token follows it in 0.98 to 1.00 of its steps`."""
-  of = {f"{chance:.2g}": _few([row["problem"] for row in rows]) for chance, rows in by(runs, lambda row: row["chance"]).items()}
+  of = {chance: _few([row["problem"] for row in rows]) for chance, rows in by(runs, lambda row: f"{row['chance']:.2g}").items()}
   said = "; ".join(f"{chance} on {problems}" if len(of) > 1 else chance for chance, problems in of.items())
   cheating = [row for row in runs if defined([row], "cheat_accuracy")]
   if cheating:

@@ -23,6 +23,7 @@ from pathstar.errors import UserError, listed, require, shown
 from pathstar.grid import Cell
 
 _GROUP_SIZE = 200  # runs that TensorBoard shows at ease
+_NAME_BYTES = 215  # of a run's name before its seed: a file system allows 255, and a pack's name is a little longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +81,22 @@ def name_of(run: config.Config, fields: Mapping[str, object], told_by: Sequence[
   last = collections.Counter(name.rpartition(".")[2] for name in told_by)
   label = lambda name: name if last[name.rpartition(".")[2]] > 1 else name.rpartition(".")[2]
   shown = lambda value: "+".join(map(str, value)) if isinstance(value, tuple) else value
-  told = [re.sub(r"[^\w.=+-]", "_", f"{label(name)}={shown(fields[name])}") for name in told_by]
-  return "-".join([kind_of(run), *told, f"s{run.seed}", digest])
+  told = "-".join([kind_of(run), *(_clean(f"{label(name)}={shown(fields[name])}") for name in told_by)])
+  return f"{_cut(told)}-s{run.seed}-{digest}"
 
 
 def kind_of(run: config.Config) -> str:
-  return re.sub(r"[^\w.=+-]", "_", f"{run.architecture}-{run.method}-{run.task.slug}")
+  return _clean(f"{run.architecture}-{run.method}-{run.task.slug}")
+
+
+def _clean(words: str) -> str:
+  """What may stand in the name of a folder."""
+  return re.sub(r"[^\w.=+-]", "_", words)
+
+
+def _cut(name: str) -> str:
+  """As much of a name as a folder's may have; what tells runs apart is the hash behind it."""
+  return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def work(run: config.Config) -> int:
@@ -170,7 +181,7 @@ def _placed(runs: Sequence[config.Config]) -> list[PlannedRun]:
 def groups_of(runs: Sequence[config.Config]) -> list[str]:
   """The group of each run; "" for all where one folder is enough."""
   for depth in range(4):
-    groups = ["-".join((run.task.slug, run.architecture, run.method)[:depth]) for run in runs]
+    groups = [_cut(_clean("-".join((run.task.slug, run.architecture, run.method)[:depth]))) for run in runs]
     if max(collections.Counter(groups).values(), default=0) <= _GROUP_SIZE:
       break
   return groups

@@ -151,7 +151,7 @@ class InWeights:
     arm, place = divmod(node - 1, self.length - 1)
     if match[1] == "path":
       path = self._node(arm, np.arange(self.length)).tolist()
-      if place != self.length - 2:
+      if node == 0 or place != self.length - 2:
         raise UserError(f"node {node} is not the end of an arm of {self}")
       if answer and answer != path:
         raise UserError(f"broken path: {shown(answer)[1:-1].replace(' ', '')} is not the arm to {node}")

@@ -73,6 +73,9 @@ def test_token_masking_is_the_loss_of_all_tokens_after_inputs_of_which_some_are_
   loss, aux = loss_of(objective, table, batch, key=3)
   assert float(loss) == pytest.approx(mean_loss(table, before(batch, corrupted), batch), rel=1e-5)
   np.testing.assert_array_equal(aux.weight_BxL, batch["weight"])
+  if "hidden_by" in fields:  # which an example alone has no tokens for
+    with pytest.raises(UserError, match="train.batch_size = 1: must be at least 2"):
+      objective.corrupt(batch["target"][:1], jax.random.key(3))
   none = make("token_masking", hidden_rate=0.0)
   assert float(loss_of(none, table, batch)[0]) == float(loss_of(make("next_token"), table, batch)[0])
 

@@ -61,6 +61,7 @@ def test_inputs_begin_with_the_problem_and_are_tokens_that_the_model_has_room_fo
   config, _, batch = setting(name, order)
   tokens = np.asarray(config.objective.inputs(batch))
   assert tokens.dtype == np.int32 and tokens.shape[1] <= config.model.max_length
+  assert name == "registers" or tokens.shape[1] == config.input_length
   np.testing.assert_array_equal(tokens[:, :config.task.prefix_length], batch["prefix"])
   assert 0 <= tokens.min() and tokens.max() < config.model.vocab_size
 

@@ -35,6 +35,7 @@ def test_another_choice_holds_out_other_leaves_of_the_same_graph():
 @pytest.mark.parametrize("line, said", [
     ("edge 1=8", "no edge"), ("edge 4=5", "no edge"), ("edge 3=3", "two nodes"), ("path 3=0,1,2,3", "is not the end of an arm"),
     ("path 4=0,1,2,3", "broken path"), ("path 99=", "unknown node 99"), ("leaf 3=", "not of the form"), ("edge 1=", "two nodes"),
+    ("path 0=", "node 0 is not the end"),
 ])
 def test_a_malformed_line_is_refused_with_its_number_and_reason(line, said):
   with pytest.raises(UserError, match="line 2: ") as error:
