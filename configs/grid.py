@@ -7,7 +7,7 @@
 Degree 2, 3, 5, 10, 20; path length 3, 5, 7, 10, 20; max(50, degree * (length - 1) + 1) nodes; otherwise as
 configs/paper.py.
 
-Not run yet. By the TPU compiler's clock 256 chips of v5e take 114 hours as 16 jobs of 16 chips (--shard=i/16), four fifths of them for
+Not run yet. By the TPU compiler's clock 256 chips of v5e take 114 hours as 16 jobs of 16 chips on one --workdir, four fifths of them for
 Mamba, and one job on all of them 494 (results/plan). Eight H200 GPUs take 462 hours at 9 % of their
 peak (results/plan), which the transformer is above by now and Mamba below, with --config.model.remat=true for the graphs of 20 x 20.
 

@@ -109,8 +109,9 @@ def test_time_goes_with_devices_and_use(tiny):
   assert seconds(data=4, **state) == pytest.approx(seconds(**state) + 4 * 8 * 0.75 * 10**9 / chip.link)
 
 
-def test_jobs_are_packed_longest_first():
-  assert cost.makespan([3, 1, 2, 2], 2) == 4 and cost.makespan([5.0], 8) == 5 and cost.makespan([1, 2, 3], 1) == 6
+def test_jobs_take_the_next_pack_when_they_are_free():
+  assert cost.makespan([3, 2, 2, 1], 2) == 4 and cost.makespan([3, 1, 2, 2], 2) == 5
+  assert cost.makespan([5.0], 8) == 5 and cost.makespan([1, 2, 3], 1) == 6
 
 
 @pytest.mark.parametrize("name, said", [

@@ -76,9 +76,9 @@ def step_seconds(work: Work, shape: Mapping[str, int], chip: Chip, utilisation: 
 
 
 def makespan(hours: Iterable[float], workers: int) -> float:
-  """Hours until all jobs are done, if each of `workers` takes the longest job left when it is free."""
+  """Hours until all packs are done, if each of `workers` takes the next one when it is free, as jobs on one workdir do."""
   free = [0.0] * workers
-  for job in sorted(hours, reverse=True):
+  for job in hours:
     heapq.heappushpop(free, free[0] + job)
   return max(free)
 
@@ -103,7 +103,7 @@ class Layout:
     return sum(self.pack_hours) * self.part.num_chips
 
   def __str__(self) -> str:
-    jobs = "one job" if self.num_jobs == 1 else f"{self.num_jobs} jobs (--shard=i/{self.num_jobs})"
+    jobs = "one job" if self.num_jobs == 1 else f"{self.num_jobs} jobs on one --workdir (not by --shard: each takes the next free pack)"
     return (f"{jobs} of {self.part.num_chips} chips ({self.part.name}), --config.mesh={self.spec}: done after "
             f"{self.hours:,.1f} hours, {self.chip_hours:,.0f} chip-hours in use")
 
