@@ -46,12 +46,13 @@ def test_one_thread_renews_however_many_folders_were_held(tmp_path):
   assert threading.active_count() <= before
 
 
-def test_a_lease_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease):
+def test_a_lease_that_is_not_renewed_expires_and_one_alone_follows(tmp_path, lease, monkeypatch):
   fs, place = leases._on_bucket(tmp_path)
   assert leases._take(fs, place, "the dead")  # and never renewed
   assert leases.holder(tmp_path) == "the dead" and leases._take(fs, place, "x") is None
   time.sleep(0.7)
   assert leases.holder(tmp_path) is None
+  monkeypatch.setattr(leases, "LEASE_S", 60)  # that of who follows does not expire while the others try
   taken, at_once = [], threading.Barrier(8)
 
   def follow(number):

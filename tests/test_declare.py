@@ -81,6 +81,14 @@ def test_a_tuple_tells_runs_apart_by_name(everything, tiny):
   assert any("-sizes=1+2-" in run for run in runs) and any("-sizes=1-" in run for run in runs)
 
 
+def test_a_part_of_a_grid_is_told_by_a_tuple(everything):
+  fields = [{"objective.sizes": (1, 2)}, {"objective.sizes": [1, 2]}, {"objective.sizes": (4,)}]  # a list: as read from JSON
+  assert config.selected(fields, ["objective.sizes=1,2"], dict) == fields[:2]
+  assert config.selected(fields, ["objective.sizes=1,2;4"], dict) == fields
+  with pytest.raises(UserError, match=r"--only objective.sizes = '\(1,\)': must be one of \(1, 2\), \(4,\)"):
+    config.selected(fields, ["objective.sizes=1"], dict)
+
+
 def one(annotation, **default):
   """A class with one field of its own."""
   return dataclasses.make_dataclass("Made", [("own", annotation, *([dataclasses.field(**default)] if default else []))])

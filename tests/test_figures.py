@@ -12,7 +12,7 @@ from pathstar.commands import report as report_command
 from pathstar.reports import figures
 from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
 from pathstar.reports.collect import collect
-from pathstar.reports.rows import as_read
+from pathstar.reports.csv_files import as_read
 
 LONG_NAMES = [f"a_way_of_training_with_quite_a_long_name_{k}" for k in range(8)]
 

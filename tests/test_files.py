@@ -13,7 +13,7 @@ from pathstar.commands import report as report_command
 from pathstar.commands import sample as sample_command
 from pathstar.commands import sweep as sweep_command
 from pathstar.errors import UserError
-from pathstar.reports.rows import read_csv
+from pathstar.reports.csv_files import read_csv
 from pathstar.sweeps import packs
 from pathstar.tasks import files as task_files
 from pathstar.training import data, metrics, train

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pathstar.reports import figures, grids, report
-from pathstar.reports.rows import as_read
+from pathstar.reports.csv_files import as_read
 
 
 def run(degree=2, length=5, seed=0, plans=False, **values):

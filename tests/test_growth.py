@@ -13,7 +13,7 @@ from pathstar.commands import plan as plan_command
 from pathstar.commands import report as report_command
 from pathstar.commands import sweep as sweep_command
 from pathstar.errors import UserError
-from pathstar.reports.rows import read_csv
+from pathstar.reports.csv_files import read_csv
 from pathstar.storage import workdir
 from pathstar.sweep import product
 from pathstar.sweeps import status

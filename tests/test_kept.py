@@ -7,7 +7,7 @@ import pytest
 from pathstar.commands import cli
 from pathstar.commands import report as report_command
 from pathstar.reports import report
-from pathstar.reports.rows import read_csv
+from pathstar.reports.csv_files import read_csv
 from pathstar.storage import workdir
 
 

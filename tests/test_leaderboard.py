@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pathstar.reports import leaderboard, report
-from pathstar.reports.rows import as_read
+from pathstar.reports.csv_files import as_read
 
 # Objective -> seeds that solve G(2,4) and G(3,5).
 SOLVE = {"next_token": (0, 0), "teacherless": (2, 0), "token_order": (3, 1), "hybrid": (3, 3), "multi_token": (1, 0)}

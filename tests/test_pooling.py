@@ -16,7 +16,8 @@ from pathstar.errors import UserError
 from pathstar.reports import checks, claims, figures, report, summary
 from pathstar.reports.claim_figures import ALL as CLAIM_FIGURES
 from pathstar.reports.collect import COLUMNS, collect, thinned
-from pathstar.reports.rows import apart, as_read, find_csv, groups, on_grid, read_csv, split, titles, write_csv
+from pathstar.reports.csv_files import as_read, find_csv, read_csv, write_csv
+from pathstar.reports.rows import apart, groups, on_grid, split, titles
 from pathstar.storage import workdir
 from pathstar.sweeps.folder import prepare
 from pathstar.sweeps.packs import plan

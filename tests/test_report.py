@@ -16,7 +16,7 @@ from pathstar.commands import report as report_command
 from pathstar.errors import UserError
 from pathstar.pricing import compare
 from pathstar.reports import claims, report, scoreboard
-from pathstar.reports.rows import read_csv, write_csv
+from pathstar.reports.csv_files import read_csv, write_csv
 from pathstar.reports.scale import GRAPHS, PAPER, SMALL, scale_of
 from pathstar.storage import workdir
 

@@ -11,7 +11,7 @@ from pathstar import config
 from pathstar.commands import bench as bench_command
 from pathstar.commands import cli
 from pathstar.pricing import compare
-from pathstar.reports.rows import read_csv
+from pathstar.reports.csv_files import read_csv
 
 
 @pytest.fixture(scope="module")

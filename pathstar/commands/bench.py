@@ -8,7 +8,7 @@ from pathstar.devices.mesh import cores_as_devices
 from pathstar.errors import UserError, require
 from pathstar.grid import product
 from pathstar.pricing import bench, compare
-from pathstar.reports.rows import begin
+from pathstar.reports.csv_files import begin
 from pathstar.storage import workdir
 
 

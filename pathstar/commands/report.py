@@ -8,7 +8,7 @@ from pathstar.errors import UserError, require
 from pathstar.pricing import compare
 from pathstar.reports import kept, report, scoreboard, summary
 from pathstar.reports.collect import MAX_POINTS, Collected, collect
-from pathstar.reports.rows import is_of_runs, read_report
+from pathstar.reports.csv_files import is_of_runs, read_report
 from pathstar.storage import workdir
 
 

@@ -14,7 +14,7 @@ from pathstar.errors import UserError
 from pathstar.pricing import total
 from pathstar.reports import summary
 from pathstar.reports.collect import collect
-from pathstar.reports.rows import as_read
+from pathstar.reports.csv_files import as_read
 from pathstar.storage import workdir
 from pathstar.sweeps import status as sweep_status
 from pathstar.sweeps.execute import check_meshes, execute, foreseen

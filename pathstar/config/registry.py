@@ -178,6 +178,8 @@ def set_on_purpose(flat: Mapping[str, Any]) -> list[str]:
 def selected(items: Sequence[T], words: Sequence[str], fields: Callable[[T], Mapping[str, Any]]) -> list[T]:
   """Those of the items whose fields are among `FIELD=VALUE[,VALUE...]`, several of which must all hold.
 
+  Between values of a field that is a tuple stands a semicolon, since there are commas in it.
+
   Raises UserError, also on a value that no item has: it would do nothing.
   """
   wanted = {}
@@ -188,10 +190,11 @@ def selected(items: Sequence[T], words: Sequence[str], fields: Callable[[T], Map
       raise UserError(f"--only = {shown(word)}: must be written FIELD=VALUE or FIELD=VALUE,VALUE, as in task.degree=2,5")
     if name in wanted:
       raise UserError(f"--only {name}: is given twice; several values of one field are written {name}=VALUE,VALUE")
-    wanted[name] = [cast_field(name, part) for part in text.split(",")]
+    wanted[name] = [cast_field(name, part) for part in text.split("," if known(name).kind.length is None else ";")]
   if not items or not wanted:
     return list(items)
-  known_of = list(map(fields, items))
+  plain = lambda value: tuple(value) if isinstance(value, list) else value  # as which a tuple is read from JSON
+  known_of = [{name: plain(of[name]) for name in wanted if name in of} for of in map(fields, items)]
   for name, values in wanted.items():
     there = dict.fromkeys(str(of[name]) for of in known_of if name in of)
     if not there:

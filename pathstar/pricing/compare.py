@@ -19,7 +19,7 @@ from pathstar import config
 from pathstar.devices.mesh import make_mesh, over_runs
 from pathstar.objectives.next_token import NextToken
 from pathstar.reports import figures
-from pathstar.reports.rows import PROVENANCE, begin, read_csv, write_csv
+from pathstar.reports.csv_files import PROVENANCE, begin, read_csv, write_csv
 from pathstar.storage import workdir
 from pathstar.storage.environment import environment
 from pathstar.training import flops

@@ -1,2 +1,2 @@
-"""From run folders to results: rows (rows.py, collect.py), figures, verdicts on the paper's claims, and pages (report.py, scoreboard.py).
-Everything but collect.py reads CSV files alone."""
+"""From run folders to results: rows (collect.py, csv_files.py, rows.py), figures, verdicts on the paper's claims, and pages (report.py,
+scoreboard.py). Everything but collect.py reads CSV files alone."""

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from pathstar import config
 from pathstar.errors import UserError
 from pathstar.reports import kept
+from pathstar.reports.csv_files import cell
 from pathstar.reports.curves import crossing, learning_order, timeline
 from pathstar.reports.kept import Found, about
-from pathstar.reports.rows import SOLVED, cell
+from pathstar.reports.rows import SOLVED
 from pathstar.storage import results, workdir
 from pathstar.training import metrics
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from pathstar import config
 from pathstar.errors import UserError, shown
-from pathstar.reports.rows import PROVENANCE, as_read, by, cell, is_of_runs, read_report
+from pathstar.reports.csv_files import PROVENANCE, as_read, cell, is_of_runs, read_report
+from pathstar.reports.rows import by
 from pathstar.storage import workdir
 
 CONFIGS = "configs.json"

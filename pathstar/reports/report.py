@@ -13,20 +13,8 @@ from pathstar import config
 from pathstar.errors import UserError
 from pathstar.reports import claim_figures, claims, figures, grids, kept, leaderboard
 from pathstar.reports.collect import COLUMNS, CURVE_COLUMNS
-from pathstar.reports.rows import (
-    PROVENANCE,
-    SOLVED,
-    apart,
-    begin,
-    groups,
-    is_field,
-    mean,
-    read_report,
-    score_of,
-    side_by_side,
-    span,
-    write_csv,
-)
+from pathstar.reports.csv_files import PROVENANCE, begin, is_field, read_report, write_csv
+from pathstar.reports.rows import SOLVED, apart, groups, mean, score_of, side_by_side, span
 from pathstar.storage import workdir
 
 FIGURES = leaderboard.ALL | figures.ALL | grids.ALL | claim_figures.ALL

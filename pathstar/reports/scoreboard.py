@@ -11,7 +11,8 @@ from pathstar.errors import UserError
 from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early, margin
 from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, differs, interval, is_made_for, lots, verdict
-from pathstar.reports.rows import by, defined, groups, is_of_runs, mean, method, on_grid, paths, read_report, score_of
+from pathstar.reports.csv_files import is_of_runs, read_report
+from pathstar.reports.rows import by, defined, groups, mean, method, on_grid, paths, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
