@@ -32,10 +32,15 @@ class _Lease:
   def __init__(self, fs: fsspec.AbstractFileSystem, place: str, number: int, by: str):
     self.fs, self.place, self.number, self._by, self.until = fs, place, number, by, 0.0
 
-  def write(self, seconds: float, **mode) -> None:
-    """Writes that it lasts so many seconds from now."""
-    until = time.time() + seconds
-    self.fs.pipe_file(f"{self.place}/{self.number}", json.dumps({"by": self._by, "until": until}).encode(), **mode)
+  def write(self, seconds: float, create: bool = False) -> None:
+    """Writes that it lasts so many seconds from now. Raises FileExistsError if it is there and `create`."""
+    until, file = time.time() + seconds, f"{self.place}/{self.number}"
+    content = json.dumps({"by": self._by, "until": until}).encode()
+    if create and "file" in self.fs.protocol:  # on a disk pipe_file looks first and then writes, and so may two
+      with self.fs.open(file, "xb") as new:
+        new.write(content)
+    else:
+      self.fs.pipe_file(file, content, mode="create" if create else "overwrite")
     self.until = until
 
 
@@ -114,7 +119,7 @@ def _take(fs: fsspec.AbstractFileSystem, place: str, by: str) -> _Lease | None:
   if number < 0:
     fs.makedirs(place, exist_ok=True)  # on a bucket nothing
   try:
-    mine.write(LEASE_S, mode="create")
+    mine.write(LEASE_S, create=True)
   except FileExistsError:
     return None
   numbers = _numbers(fs, place)
