@@ -43,7 +43,8 @@ hypothesis.settings.load_profile("pathstar")
 LONGEST = (
     "test_mesh.py", "test_registered.py", "test_kills.py", "test_surroundings.py", "test_growth.py", "test_job_signals.py", "test_slurm.py",
     "test_multihost.py", "test_plan.py", "test_clock.py", "test_tour.py", "test_data.py", "test_bucket.py", "test_damaged_files.py",
-    "test_resume.py", "test_objectives.py", "test_train.py", "test_lm.py", "test_report.py", "test_kept.py",
+    "test_sweep_faults.py", "test_figures.py", "test_wheel.py", "test_resume.py", "test_objectives.py", "test_train.py", "test_lm.py",
+    "test_report.py", "test_kept.py",
 )
 TINY = {
     "task.degree": 2, "task.length": 4, "task.num_nodes": 12,
