@@ -8,7 +8,21 @@ from matplotlib.figure import Figure
 
 from pathstar.reports.checks import guesses, is_early, one_in_degree
 from pathstar.reports.figures import LINES, MARKERS, grid_of, in_steps, seeds_line, titled, top_legend
-from pathstar.reports.rows import answer_length, by, by_position, defined, groups, mean, median_step, method, on_grid, paths, split, titles
+from pathstar.reports.rows import (
+  answer_length,
+  by,
+  by_position,
+  defined,
+  ended,
+  groups,
+  mean,
+  median_step,
+  method,
+  on_grid,
+  paths,
+  split,
+  titles,
+)
 
 
 def _titled(panels: dict, *shown: str) -> list[tuple[str, list[dict]]]:
@@ -113,8 +127,7 @@ def learning_order(runs: Sequence[dict], curves: Sequence[dict]) -> Figure | Non
 
 def snowball(runs: Sequence[dict], curves: Sequence[dict] = ()) -> Figure | None:
   """Exact match by length, and what it would be if errors snowballed (open: seeds)."""
-  ended = [row for row in on_grid(paths(runs)) if row["status"] == "done"]
-  panels = _by_degree([row for row in ended if method(row) == "next_token"])
+  panels = _by_degree([row for row in ended(on_grid(paths(runs))) if method(row) == "next_token"])
   if not panels:
     return None
   figure, grid = grid_of(len(panels), sharey=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pathstar.reports import checks, comparisons
 from pathstar.reports.checks import EVEN, FOLLOWS, NEAR, PERFECT, STEEP, Case, Told
-from pathstar.reports.rows import SOLVED, by, defined, method, on_grid, paths
+from pathstar.reports.rows import SOLVED, by, defined, ended, method, on_grid, paths
 
 _GRAPHS = ("G(2,5)", "G(2,20)", "G(5,5)", "G(10,5)", "G(20,5)")  # of the paper
 LONG = "length 5 and more"
@@ -194,9 +194,9 @@ def differs(claim: Claim, runs: Sequence[dict]) -> bool:
 def verdict(claim: Claim, runs: Sequence[dict]) -> Verdict:
   """What the runs of a report say of any claim."""
   about = claim.about(runs)
-  ended = [row for row in about if row.get("status", "done") == "done"]  # what diverged has no scores
-  told = claim.check(ended) if ended else Told(0, 0, "none of these runs is of the kind that could tell")
-  lost = f" {len(about) - len(ended)} runs diverged and are left out." if len(ended) < len(about) else ""
+  known = ended(about)
+  told = claim.check(known) if known else Told(0, 0, "none of these runs is of the kind that could tell")
+  lost = f" {len(about) - len(known)} runs diverged and are left out." if len(known) < len(about) else ""
   return Verdict(claim, told.held, told.of, f"{told.found}.{lost}", told.cases)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pathstar.reports.checks import FOLLOWS, margin, plans
 from pathstar.reports.figures import LINES, MARKERS, draw_maps, grid_of, in_steps, over_grid, seeds_line, titled, top_legend, with_answers
-from pathstar.reports.rows import SOLVED, by, by_position, defined, mean, method, on_grid, paths, split
+from pathstar.reports.rows import SOLVED, by, by_position, defined, ended, mean, method, on_grid, paths, split
 
 _WIDTH = "model.width"
 _FEWEST = 3  # degrees and lengths that make a grid: of fewer the table tells
@@ -20,8 +20,7 @@ def _planners(runs: Sequence[dict]) -> list[dict]:
 
   Their parameters are told by width, length and node ids, and tell no settings apart.
   """
-  ended = [row for row in on_grid(paths(runs)) if row["status"] == "done"]
-  return [row | {"parameters": ""} for row in ended if method(row) == "next_token" and row["chance"] < 1]
+  return [row | {"parameters": ""} for row in ended(on_grid(paths(runs))) if method(row) == "next_token" and row["chance"] < 1]
 
 
 def _solved(same: Sequence[dict]) -> float:

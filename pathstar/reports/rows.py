@@ -163,6 +163,11 @@ def paths(runs: Iterable[dict]) -> list[dict]:
   return [row for row in runs if is_path(row)]
 
 
+def ended(runs: Iterable[dict]) -> list[dict]:
+  """Runs that did not diverge: what diverged has no scores."""
+  return [row for row in runs if row.get("status", "done") == "done"]
+
+
 def side_by_side(runs: Iterable[dict]) -> bool:
   """Whether the runs compare enough objectives for a leaderboard, which then draws what they reach."""
   return len({row["objective"] for row in runs}) >= 4

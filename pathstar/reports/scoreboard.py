@@ -12,7 +12,7 @@ from pathstar.presets import PAPER_TOPOLOGIES
 from pathstar.reports.checks import is_early, margin
 from pathstar.reports.claims import CLAIMS, LONG, NEAR, Claim, Verdict, differs, interval, is_made_for, lots, verdict
 from pathstar.reports.csv_files import is_of_runs, read_report
-from pathstar.reports.rows import by, defined, groups, mean, method, on_grid, paths, score_of
+from pathstar.reports.rows import by, defined, ended, groups, mean, method, on_grid, paths, score_of
 from pathstar.reports.scale import GRAPHS, PAPER, SCALES, scale_of
 from pathstar.storage import workdir
 
@@ -174,7 +174,7 @@ def graphs(reports: Sequence[Report]) -> str:
     return [*start, *(cell(*column) for column in columns.values()), minutes] if here else []
 
   models = {GRAPHS: "small", PAPER: "the paper's size"}
-  kept = [(report, [row for row in on_grid(paths(report.runs)) if row["status"] == "done" and method(row) in columns])
+  kept = [(report, [row for row in ended(on_grid(paths(report.runs))) if method(row) in columns])
           for report in reports if report.scale in models and "superseded_by" not in report.source]
   lines = [line(pair, *report) for pair in PAPER_TOPOLOGIES for report in kept]
   return _lines(["graph", "model", "report", "1/degree", *columns, "minutes"], list(filter(None, lines)))

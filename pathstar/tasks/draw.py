@@ -84,8 +84,7 @@ def gallery(task, examples: dict, answers, title: str):
     height = down * tall * unit + _ABOVE + _BELOW
     figure = Figure(figsize=(_WIDTH, height))
     # One pair of axes for all: with a pair for each and a layout by matplotlib it takes several times as long.
-    axes = figure.add_axes([0, _BELOW / height, 1, 1 - (_ABOVE + _BELOW) / height])
-    _paper(axes, across * columns, down * tall)
+    axes = _paper(figure.add_axes([0, _BELOW / height, 1, 1 - (_ABOVE + _BELOW) / height]), across * columns, down * tall)
     for n, (one, answer) in enumerate(each):
       left, top = n % across * columns, n // across * tall
       _graph(axes, task, one, answer, numbers=unit > 0.3, size=min(1.0, unit / 0.6), left=left, top=top + tall - rows)
